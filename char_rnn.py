@@ -267,7 +267,11 @@ class ManualNetwork:
 def rnn_inputs(input_data, num_classes, num_hidden_units):
     """Return rows of W_input, the embeddings: what a product with one-hots gives."""
     with tf.variable_scope("rnn_inputs"):
-        W_input = tf.get_variable("W_input", [num_classes, num_hidden_units])
+        W_input = tf.get_variable(
+            "W_input", [num_classes, num_hidden_units],
+            # From a narrower range than this, an LSTM above all starts far slower.
+            initializer=tf.random_uniform_initializer(-1, 1),
+        )
     return tf.nn.embedding_lookup(W_input, input_data)
 
 
@@ -288,6 +292,9 @@ class LibraryNetwork:
             "gru": tf.nn.rnn_cell.GRUCell,
             "lstm": tf.nn.rnn_cell.LSTMCell,
         }[model]
+        # One time step after the other, or two would race for their random numbers and
+        # no run be like another; without dropout the layers' steps may overlap.
+        self.parallel_iterations = 1 if dropout or input_dropout else None
         cells = []
         for layer in range(num_layers):  # the article's layers are one cell, repeated
             single_cell = rnn_cell_type(num_hidden_units)
@@ -309,27 +316,27 @@ class LibraryNetwork:
     def unroll(self, X, state):
         # [batch_size, num_steps, num_hidden_units]
         inputs = rnn_inputs(X, self.num_classes, self.num_hidden_units)
-        return tf.nn.dynamic_rnn(self.stacked_cell, inputs, initial_state=state)
+        return tf.nn.dynamic_rnn(
+            self.stacked_cell, inputs, initial_state=state,
+            parallel_iterations=self.parallel_iterations,
+        )
 
     def logits(self, outputs):
         return rnn_softmax(outputs, self.num_classes)
 
 
-def draw(logits, temperature, top_k, seed):
+def draw(logits, top_k, seed):
     """Return a character [1] drawn from the softmax of logits [1, num_classes].
 
-    temperature: 0 takes the likeliest; top_k: of the likeliest so many, 0 of all. The
-    same seed, two numbers, draws the same.
+    top_k: only one of so many of the likeliest; 0: any. seed, two numbers: the same
+    ones draw the same.
     """
-    least = tf.cond(
-        top_k > 0,
-        lambda: tf.nn.top_k(logits, tf.minimum(top_k, logits.shape[1])).values[0, -1],
-        lambda: -np.inf,
-    )
-    # The article divides probabilities, not logits, and its exp overflows when cold.
-    cooled = (logits - tf.reduce_max(logits)) / tf.maximum(temperature, 1e-30)
-    cooled = tf.where(logits < least, tf.fill(tf.shape(logits), -np.inf), cooled)
-    drawn = tf.random.stateless_categorical(cooled, 1, seed, tf.int32)
+    def likeliest():
+        top = tf.nn.top_k(logits, tf.minimum(top_k, logits.shape[1])).values
+        return tf.where(logits < top[0, -1], logits - np.inf, logits)
+
+    kept = tf.cond(top_k > 0, likeliest, lambda: logits)
+    drawn = tf.random.stateless_categorical(kept, 1, seed, tf.int32)
     return tf.reshape(drawn, [1])
 
 
@@ -419,22 +426,30 @@ class Model:
                 for kind in (tf.int32, tf.float32, tf.int32, tf.int32)
             ]
             length, temperature, top_k, draw_seed = self.drawing
+            # The article divides probabilities by it, not logits. Near 0, as good as at
+            # 0, the likeliest character is the only one.
+            coldness = 1 / tf.maximum(temperature, 1e-20)
             last = tf.size(self.prime) - 1
+
+            def read(i, state):
+                return i + 1, reading.advance(tf.reshape(self.prime[i], [1]), state)[1]
+
+            _, state = tf.while_loop(
+                lambda i, _: i < last, read, [0, reading.zero_state(1)]
+            )
 
             def write(i, char, state, chars):
                 output, state = reading.advance(char, state)  # [1, num_hidden_units]
-                drawn = draw(reading.logits(output), temperature, top_k, [draw_seed, i])
-                given = self.prime[tf.minimum(i + 1, last)]
-                char = tf.where(i < last, [given], drawn)
+                logits = reading.logits(output) * coldness
+                char = draw(logits, top_k, [draw_seed, i])
                 return i + 1, char, state, chars.write(i, char)
 
-            chars = tf.TensorArray(tf.int32, last + length, element_shape=[1])
+            chars = tf.TensorArray(tf.int32, length, element_shape=[1])
             *_, chars = tf.while_loop(
-                lambda i, *_: i < last + length, write,
-                [0, tf.reshape(self.prime[0], [1]), reading.zero_state(1), chars],
-                back_prop=False,
+                lambda i, *_: i < length, write,
+                [0, tf.reshape(self.prime[last], [1]), state, chars],
             )
-            self.chars = chars.concat()[last:]
+            self.chars = chars.concat()
 
         with tf.name_scope("Checkpoint"):  # what else it takes to go on
             self.carried = [

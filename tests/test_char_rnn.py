@@ -617,14 +617,14 @@ def test_ctrl_c_saves_first(run, main):
 def test_a_window_can_be_closed(run, main, screen):
     from test_echo_rnn import on
 
-    started = run("char_rnn.py", SMALL + " --data text.txt --num_epochs 300",
+    started = run("char_rnn.py", SMALL + " --data text.txt --num_epochs 60",
                   display=screen)
     started.wait_for("Epoch  2")
     window = on(screen, "xdotool", "search", "--onlyvisible", "--name", "char_rnn")
     on(screen, "wmctrl", "-i", "-c", window.split()[0])
     status, out, err = started.end()
     assert (status, err) == (0, "")
-    assert "Epoch 300" in out
+    assert "Epoch 60" in out
     assert not os.path.exists("char_rnn.png")
 
 

@@ -281,6 +281,18 @@ def rnn_softmax(outputs, num_classes):
     return tf.layers.dense(outputs, num_classes, name="rnn_softmax")
 
 
+class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
+    """A DropoutWrapper whose state waits for its output.
+
+    So that no time step overtakes another: the same seed, the same dropout every run.
+    """
+
+    def __call__(self, inputs, state, scope=None):
+        output, state = super().__call__(inputs, state, scope)
+        with tf.control_dependencies([output]):
+            return output, tf.nest.map_structure(tf.identity, state)
+
+
 class LibraryNetwork:
     """The same from TensorFlow's parts; cells: the article's function rnn_cell."""
 
@@ -288,22 +300,17 @@ class LibraryNetwork:
         self, model, num_classes, num_hidden_units, num_layers, dropout, input_dropout
     ):
         self.num_classes, self.num_hidden_units = num_classes, num_hidden_units
+        self.input_dropout = input_dropout
         rnn_cell_type = {
             "rnn": tf.nn.rnn_cell.BasicRNNCell,
             "gru": tf.nn.rnn_cell.GRUCell,
             "lstm": tf.nn.rnn_cell.LSTMCell,
         }[model]
-        # One time step after the other, or two would race for their random numbers and
-        # no run be like another; without dropout the layers' steps may overlap.
-        self.parallel_iterations = 1 if dropout or input_dropout else None
         cells = []
-        for layer in range(num_layers):  # the article's layers are one cell, repeated
+        for _ in range(num_layers):  # the article's layers are one cell, repeated
             single_cell = rnn_cell_type(num_hidden_units)
-            if dropout or input_dropout:
-                single_cell = tf.nn.rnn_cell.DropoutWrapper(
-                    single_cell, output_keep_prob=1 - dropout,
-                    input_keep_prob=1.0 if layer else 1 - input_dropout,
-                )
+            if dropout:
+                single_cell = OrderedDropout(single_cell, output_keep_prob=1 - dropout)
             cells.append(single_cell)
         self.stacked_cell = tf.nn.rnn_cell.MultiRNNCell(cells)
 
@@ -317,10 +324,9 @@ class LibraryNetwork:
     def unroll(self, X, state):
         # [batch_size, num_steps, num_hidden_units]
         inputs = rnn_inputs(X, self.num_classes, self.num_hidden_units)
-        return tf.nn.dynamic_rnn(
-            self.stacked_cell, inputs, initial_state=state,
-            parallel_iterations=self.parallel_iterations,
-        )
+        if self.input_dropout:
+            inputs = tf.nn.dropout(inputs, rate=self.input_dropout)
+        return tf.nn.dynamic_rnn(self.stacked_cell, inputs, initial_state=state)
 
     def logits(self, outputs):
         return rnn_softmax(outputs, self.num_classes)

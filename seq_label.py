@@ -63,13 +63,25 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CELLS = {"gru": tf.nn.rnn_cell.GRUCell, "lstm": tf.nn.rnn_cell.LSTMCell, "none": None}
 
 
+class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
+    """A DropoutWrapper whose state waits for its output.
+
+    So that no time step overtakes another: the same seed, the same dropout every run.
+    """
+
+    def __call__(self, inputs, state, scope=None):
+        output, state = super().__call__(inputs, state, scope)
+        with tf.control_dependencies([output]):
+            return output, tf.nest.map_structure(tf.identity, state)
+
+
 def define_network(cell, num_units, num_layers, dropout):
     """Return layers of cells as one; dropout is the probability to DROP an output."""
     make_cell = CELLS[cell]
     cells = []
     for _ in range(num_layers):
         cell = make_cell(num_units)  # its own for each layer: a cell is its weights
-        cell = tf.nn.rnn_cell.DropoutWrapper(cell, output_keep_prob=1.0 - dropout)
+        cell = OrderedDropout(cell, output_keep_prob=1.0 - dropout)
         cells.append(cell)
     return tf.nn.rnn_cell.MultiRNNCell(cells)
 
@@ -82,10 +94,7 @@ def simulate_time_steps(cell, data, length=None):
     before. After a sequence's length, if there is one, outputs are 0 and states stay.
     """
     first_state = cell.zero_state(tf.shape(data)[0], tf.float32)
-    # One step at a time, or two steps' dropouts would race for the random numbers.
-    output, state = tf.nn.dynamic_rnn(
-        cell, data, length, first_state, parallel_iterations=1
-    )
+    output, state = tf.nn.dynamic_rnn(cell, data, length, first_state)
     return first_state, output, state
 
 
@@ -117,7 +126,7 @@ def build_graph(
     with tf.name_scope("Simulating_Time_Steps"):
         if bidirectional:  # as many units again, which read from the end
             output, _ = tf.nn.bidirectional_dynamic_rnn(
-                *cells, output, length, dtype=tf.float32, parallel_iterations=1
+                *cells, output, length, dtype=tf.float32
             )
             output = tf.concat(output, 2)
         elif cells:
@@ -536,7 +545,12 @@ def train(
         log = tf.summary.FileWriter(logdir, tf.get_default_graph())
     progress = Progress(total=len(losses), unit="batch", disable=None)
 
-    with picture, log, progress, tf.Session() as sess:
+    # Two operations at a time, as of two layers, each in one thread: products this
+    # small lose more by being split than they gain.
+    threads = tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2
+    )
+    with picture, log, progress, tf.Session(config=threads) as sess:
         sess.run(tf.global_variables_initializer())
         start = time.time()
         for step in range(len(losses)):

@@ -478,7 +478,7 @@ def make_plot(figure, words, target, length, num_updates, num_batches, names):
         axes.plot([], [], style, ms=4, label=label, animated=True)[0]
         for style, label in [("o-", "letters"), ("o:", "words")]
     ]
-    axes.legend(loc="center right")
+    axes.legend(loc="lower left")
 
     axes = figure.add_axes([0.37, 0.02, 0.62, 0.9])
     axes.set_title("Test words: what it reads in black, its mistakes in red, and under"

@@ -92,7 +92,7 @@ class Browser:
             lines = self.ask("/execute/sync", script=ALL_TEXT, args=[]).split("\n")
             lines = [line.strip() for line in lines]
             # A name too long for its box ends in dots.
-            cut = re.compile(r"(\w{5,})[.…]+")
+            cut = re.compile(r"([\w-]{5,})[.…]+")
             starts = tuple(m.group(1) for m in map(cut.fullmatch, lines) if m)
             missing = {
                 word for word in words

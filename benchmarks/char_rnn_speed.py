@@ -1,7 +1,7 @@
 """Time char_rnn.py against PyTorch, Keras and the article's programs, in turn.
 
-    python benchmarks/char_rnn_speed.py            # the tables: about 40 minutes
-    python benchmarks/char_rnn_speed.py --threads  # session settings: about 20 minutes
+    python benchmarks/char_rnn_speed.py            # the tables: about 20 minutes
+    python benchmarks/char_rnn_speed.py --threads  # session settings: 15 minutes
     python benchmarks/char_rnn_speed.py --growth   # longer text, more layers: 3 minutes
 
 PyTorch may live in another environment: --torch_python PATH.
@@ -418,7 +418,7 @@ def print_growth(flags, model="gru"):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=5, help="rounds of all sides")
-    parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement")
     parser.add_argument("--models", nargs="+", default=["rnn", "gru", "lstm"])
     parser.add_argument("--against", nargs="+", default=["libraries", "article"],
                         choices=["libraries", "article"])

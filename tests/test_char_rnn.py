@@ -324,6 +324,14 @@ def test_same_seed_same_numbers(main, model):
     assert main(flags + " --seed 2")["training"] != first["training"]
 
 
+def test_dropout_is_the_same_however_the_layers_overlap():
+    def losses():
+        network = build("gru", 30, 20, 40, 40, dropout=0.3, input_dropout=0.1)
+        return [network.step(*windows(seed, 30, (20, 40)))[0] for seed in range(15)]
+
+    assert losses() == losses()
+
+
 def test_each_epoch_begins_with_a_state_of_zeros(main, monkeypatch):
     step, states = char_rnn.Model.step, []
 

@@ -253,14 +253,17 @@ def test_numpy_learns_by_adagrad_from_clipped_gradients():
     network.weights["Why"] *= 1e4  # gradients over 5
     before = {name: w.copy() for name, w in network.weights.items()}
     X, y = windows(1, 4, (1, 30))
-    loss, xs, hs, ps = network.forward_pass(X[0], y[0], np.zeros((3, 1)))
-    gradients = network.backward_pass(y[0], xs, hs, ps)
-    assert max(np.abs(g).max() for g in gradients.values()) > 5
-    assert network.step(X, y)[0] == pytest.approx(loss / 30)
-    for name, w in network.weights.items():
-        g = np.clip(gradients[name], -5, 5)
-        change = 0.1 * g / np.sqrt(g * g + 1e-8)
-        np.testing.assert_allclose(w, before[name] - change, atol=1e-12)
+    memory = dict.fromkeys(before, 0)
+    for _ in range(2):  # a first change is the learning rate, however long the gradient
+        loss, xs, hs, ps = network.forward_pass(X[0], y[0], np.zeros((3, 1)))
+        gradients = network.backward_pass(y[0], xs, hs, ps)
+        assert max(np.abs(g).max() for g in gradients.values()) > 5
+        assert network.step(X, y)[0] == pytest.approx(loss / 30)
+        for name, w in network.weights.items():
+            g = np.clip(gradients[name], -5, 5)
+            memory[name] = memory[name] + g * g
+            before[name] -= 0.1 * g / np.sqrt(memory[name] + 1e-8)
+            np.testing.assert_allclose(w, before[name], atol=1e-12)
 
 
 # --- Training ---
@@ -419,6 +422,16 @@ def test_drawn_frequencies_are_those_of_the_softmax(temperature, top_k):
     assert chi_square(counts, p) < 23.5  # 4 degrees of freedom: 1 in 10,000 is over
     wrong = softmax(softmax(LOGITS[0]) / temperature)  # the article's way
     assert top_k == 3 or chi_square(counts, wrong) > 100
+
+
+@each_model
+def test_a_long_text_has_the_softmax_frequencies(model):
+    network = build(model, vocab_size=5)
+    W_softmax, b_softmax = tf.trainable_variables()[-2:]
+    W_softmax.load(np.zeros((5, 5)), network.sess)
+    b_softmax.load(LOGITS[0], network.sess)
+    counts = np.bincount(network.sample([0, 1], 4000, 0.5, 0, 1), minlength=5)
+    assert chi_square(counts, softmax(LOGITS[0] * 2)) < 23.5
 
 
 def test_drawing_is_safe_at_any_temperature():

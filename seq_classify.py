@@ -172,6 +172,7 @@ def draw_glyphs(characters, font):
     colors = np.frombuffer(drawing.getvalue(), np.uint8)
     return 1 - colors.reshape(64, -1, 64, 4).swapaxes(0, 1)[..., 0] / np.float32(255)
 
+
 def draw_images(characters, fonts, which, font_of, rows, columns, wildness):
     """Return an image of each characters[which] in its font, as if written by hand.
 

@@ -163,6 +163,7 @@ def random_batch(batch_size, *arrays):
     rows = np.random.randint(len(arrays[0]), size=batch_size)
     return [array[rows] for array in arrays]
 
+
 def shift_images(images, pixels):
     """Return images [many, rows, columns], each moved by up to so many pixels."""
     many, rows, columns = images.shape
@@ -172,6 +173,7 @@ def shift_images(images, pixels):
     images = np.pad(images, margins, "constant")
     return images[np.arange(many)[:, None, None], rows, columns]
 
+
 def compute_in_parts(sess, fetch, feed, progress, size=500):
     """Return the fetch for all examples in the feed, which may not fit in one batch."""
     parts = []
@@ -180,6 +182,7 @@ def compute_in_parts(sess, fetch, feed, progress, size=500):
         parts.append(sess.run(fetch, part))
         progress.update(0)  # hears Ctrl-C
     return np.concatenate(parts)
+
 
 TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
                "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
@@ -198,6 +201,7 @@ def draw_glyphs(characters, font):
     figure.savefig(drawing, format="rgba")
     colors = np.frombuffer(drawing.getvalue(), np.uint8)
     return 1 - colors.reshape(64, -1, 64, 4).swapaxes(0, 1)[..., 0] / np.float32(255)
+
 
 def draw_images(characters, fonts, which, font_of, rows, columns, wildness):
     """Return an image of each characters[which] in its font, as if written by hand.
@@ -227,6 +231,7 @@ def draw_images(characters, fonts, which, font_of, rows, columns, wildness):
     noise = np.random.normal(0, 0.2 * wildness, images.shape)
     return np.clip(1.5 * images + noise, 0, 1).astype(np.float32)
 
+
 def download(url, path, sha256, opener=open):
     """Return path, fetched from url if it is missing; raise ValueError if it can't be.
 
@@ -255,6 +260,7 @@ def download(url, path, sha256, opener=open):
         why = " ".join(str(error).split())
         raise ValueError(f"{why}. A good copy of {url} belongs in {path}") from error
     return path
+
 
 def read_npz(path, expected):
     """Return the arrays of an .npz file; raise ValueError if one is not as expected.
@@ -362,6 +368,7 @@ def read_words(path):
             raise ValueError(f"label {label} is not one of 0 to {known}")
         known = data[i].max()
     return data
+
 
 def read_sequences(name, split, fold, invert):
     """Return x, y and length to train, the same to test, and the labels' names."""

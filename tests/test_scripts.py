@@ -295,6 +295,7 @@ def commands(text):
         yield name, shlex.split(flags)
 
 
+@pytest.mark.filterwarnings("ignore:`tf")
 def test_documented_commands_are_accepted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
@@ -320,6 +321,15 @@ def test_documented_commands_are_accepted(tmp_path, monkeypatch, capsys):
                 except SystemExit:
                     err = capsys.readouterr().err
                     assert "no download in a test" in err, f"{where}: {flags}: {err}"
+
+
+def test_each_picture_has_its_command_in_the_readme():
+    text = read("README.md")
+    made = re.findall(r"^python .* --plot (images/\S+\.png)$", text, re.M)
+    made += [f"{p}.png" for p in re.findall(r"^python (images/\S+)\.py$", text, re.M)]
+    there = glob.glob(os.path.join(ROOT, "images", "*.png"))
+    assert set(made) == {os.path.relpath(path, ROOT) for path in there}
+    assert set(made) == set(re.findall(r"\]\((images/\S+)\)", text))
 
 
 @each_script

@@ -12,6 +12,8 @@ import urllib.request
 import pytest
 from test_scripts import FACTS
 
+pytestmark = pytest.mark.filterwarnings("ignore:`tf")
+
 # By script: the curves, and the graph's boxes, which are the article's headings.
 SEEN = {
     "echo_rnn.py": (

@@ -671,10 +671,13 @@ def train(
         if resume:
             state, notes = network.restore("newest", checkpoint_dir)
             if notes["step"] >= num_epochs * num_batches:
-                refuse(f"{num_epochs} of {num_epochs} epochs are done in"
-                       f" {checkpoint_dir}: go on with a larger --num_epochs")
-        else:
+                done = notes["step"] // num_batches
+                refuse(f"{done} epochs are done in {checkpoint_dir}: go on with a"
+                       " larger --num_epochs")
+        try:
             checkpoint_dir = begin_run(checkpoint_dir, settings)
+        except OSError as error:
+            sys.exit(f"Nothing saved, what was there before still is: {error}")
         print("Checkpoints in", checkpoint_dir)
     print(f"{len(training)} characters to learn from,"
           f" {len(validation)} to validate with")
@@ -695,7 +698,7 @@ def train(
                 network.save(name, checkpoint_dir, state, notes)
             except (tf.errors.OpError, OSError) as error:
                 why = str(error).splitlines()[0]
-                sys.exit(f"Nothing saved, the checkpoint before is still there: {why}")
+                sys.exit(f"Nothing saved, what was there before still is: {why}")
 
     first, last = notes["step"], num_epochs * num_batches
     progress = Progress(total=last, initial=first, unit="batch", disable=None)

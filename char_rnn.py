@@ -9,7 +9,7 @@ The section titles here are the article's headings.
     python char_rnn.py --sample 500       # write, from the newest checkpoint here
 
 Expect a validation loss of 1.53 nats a character on tiny Shakespeare after 10 epochs,
-two and a half minutes on 2 CPU cores; counted pairs of characters reach 2.48.
+three minutes on 2 CPU cores; counted pairs of characters reach 2.48.
 """
 # /// script
 # requires-python = ">=3.7,<3.14"

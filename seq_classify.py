@@ -7,7 +7,7 @@ The section titles are the article's headings.
     python seq_classify.py --data mnist --plot mnist.png  # no window, but a file
 
 Expect a test error near 10 % on MNIST and near 20 % on the drawn digits, whose fonts
-the network has never seen, after 10 short epochs: a minute on 2 CPU cores.
+the network has never seen, after 10 short epochs: under a minute on 2 CPU cores.
 """
 # /// script
 # requires-python = ">=3.7,<3.14"

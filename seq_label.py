@@ -478,14 +478,16 @@ def make_plot(figure, words, target, length, num_updates, num_batches, names):
     axes.axhline(np.log(len(names)), color="gray", ls="--", lw=1)
     axes.text(num_updates, np.log(len(names)), "guessing ", ha="right", va="bottom")
     (curve,) = axes.plot([], [], lw=0.8, animated=True)
-    axes = figure.add_axes([0.06, 0.1, 0.27, 0.34], title="Error on the test set, %")
+    axes = figure.add_axes([0.06, 0.1, 0.27, 0.34])
+    axes.set_title("Error on the test set, %", loc="left")
     axes.set(xlim=(0, num_updates), ylim=(0, 105), xlabel="batch")
     axes.grid(color="0.9")
     error_curves = [
         axes.plot([], [], style, ms=4, label=label, animated=True)[0]
         for style, label in [("o-", "letters"), ("o:", "words")]
     ]
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.03, 0.98), ncol=2, frameon=False,
+                columnspacing=1, handlelength=1.5, fontsize="small")
 
     axes = figure.add_axes([0.37, 0.02, 0.62, 0.9])
     axes.set_title("Test words: what it reads in black, its mistakes in red, and under"

@@ -30,6 +30,9 @@ LONG = [
     (seq_label, f"--data ocr {FOLDS} --num_units 200 --num_layers 1"
      " --hidden_units 1024 --batch_size 50 --num_batches 200 --num_epochs 14"
      " --learning_rate 0.002 --decay 0.85 --shift 1"),
+    (seq_label, "--data ocr --cell none --hidden_units 1024 --dropout 0.4"
+     " --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002"
+     " --decay 0.85 --shift 1"),
 ]
 
 

@@ -555,26 +555,28 @@ def test_picture_shows_what_was_found(found, in_folder):
     assert numbers == [str(count or "") for count in results.confusion.ravel()]
 
 
-def test_ctrl_c_keeps_the_picture(run, tmp_path):
+@pytest.mark.parametrize("name", ["seq_classify", "seq_label"])
+def test_ctrl_c_keeps_the_picture(name, run, tmp_path):
     flags = "--num_units 20 --num_layers 1 --num_batches 30 --num_epochs 500"
-    started = run("seq_classify.py", flags)
+    started = run(name + ".py", flags)
     started.wait_for("Epoch  1 error")
     started.interrupt()
     status, out, err = started.end(60)
     assert (status, err) == (130, "")
-    assert out.endswith("Picture in seq_classify.png\n")
-    content = (tmp_path / "seq_classify.png").read_bytes()
+    assert out.endswith(f"Picture in {name}.png\n")
+    content = (tmp_path / f"{name}.png").read_bytes()
     assert content[:4] == b"\x89PNG" and content[-8:-4] == b"IEND"
-    assert os.listdir(str(tmp_path)) == ["seq_classify.png"]
+    assert os.listdir(str(tmp_path)) == [f"{name}.png"]
 
 
-def test_window_opens_and_training_goes_on_when_it_is_closed(run, screen, tmp_path):
+@pytest.mark.parametrize("name", ["seq_classify", "seq_label"])
+def test_training_goes_on_when_the_window_is_closed(name, run, screen, tmp_path):
     flags = "--num_units 20 --num_layers 1 --num_batches 60 --num_epochs 6"
-    started = run("seq_classify.py", flags, display=screen)
+    started = run(name + ".py", flags, display=screen)
     started.wait_for("Epoch  1 error")
     on_screen = functools.partial(subprocess.check_output, universal_newlines=True,
                                   env=dict(os.environ, DISPLAY=screen))
-    window = on_screen(["xdotool", "search", "--onlyvisible", "--name", "seq_classify"])
+    window = on_screen(["xdotool", "search", "--onlyvisible", "--name", name])
     on_screen(["wmctrl", "-i", "-c", window.split()[0]])
     status, out, err = started.end()
     assert (status, err) == (0, "")

@@ -1,8 +1,6 @@
 """seq_label.py against numpy, on its data, and as a person runs it."""
-import functools
 import os
 import re
-import subprocess
 import time
 
 import numpy as np
@@ -445,30 +443,3 @@ def test_picture_shows_what_it_reads_and_what_it_should(found):
             assert over.get_color() == ("black" if guess == label else "tab:red")
             assert under.get_text() == ("" if guess == label else str(label))
     assert next(texts, None) is None
-
-
-def test_ctrl_c_keeps_the_picture(run, tmp_path):
-    flags = "--num_units 20 --num_layers 1 --num_batches 30 --num_epochs 500"
-    started = run("seq_label.py", flags)
-    started.wait_for("Epoch  1 error")
-    started.interrupt()
-    status, out, err = started.end(60)
-    assert (status, err) == (130, "")
-    assert out.endswith("Picture in seq_label.png\n")
-    content = (tmp_path / "seq_label.png").read_bytes()
-    assert content[:4] == b"\x89PNG" and content[-8:-4] == b"IEND"
-    assert os.listdir(str(tmp_path)) == ["seq_label.png"]
-
-
-def test_window_opens_and_training_goes_on_when_it_is_closed(run, screen, tmp_path):
-    flags = "--num_units 20 --num_layers 1 --num_batches 60 --num_epochs 6"
-    started = run("seq_label.py", flags, display=screen)
-    started.wait_for("Epoch  1 error")
-    on_screen = functools.partial(subprocess.check_output, universal_newlines=True,
-                                  env=dict(os.environ, DISPLAY=screen))
-    window = on_screen(["xdotool", "search", "--onlyvisible", "--name", "seq_label"])
-    on_screen(["wmctrl", "-i", "-c", window.split()[0]])
-    status, out, err = started.end()
-    assert (status, err) == (0, "")
-    assert "Epoch  6 error" in out
-    assert os.listdir(str(tmp_path)) == []

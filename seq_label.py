@@ -37,6 +37,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zipfile
 from types import SimpleNamespace
 
 if __name__ == "__main__":  # Ctrl-C while the libraries load ends without a traceback
@@ -267,8 +268,9 @@ def read_npz(path, expected):
 
     expected: by name, what the array's axes count, and the kinds of numbers in it.
     """
+    zipfile.ZipFile(path).close()  # old numpy leaves a broken one half open
     file = np.load(path, allow_pickle=False)
-    names = getattr(file, "files", [])
+    names = file.files
     arrays, sizes = [], {}
     for name, (axes, kinds) in expected.items():
         if name not in names:

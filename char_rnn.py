@@ -33,9 +33,11 @@ import os
 import pydoc_data.topics
 import re
 import signal
+import socket
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import warnings
 
@@ -68,6 +70,7 @@ section_III = {  # what --model numpy has instead
     "batch_size": 1, "num_steps": 25, "num_hidden_units": 100, "num_layers": 1,
     "learning_rate": 0.1,
 }
+latest = {"newest": "checkpoint", "best": "best.checkpoint"}  # files that name them
 shakespeare = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/"
     "6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
@@ -213,6 +216,21 @@ def generate_batch(raw_data, batch_size, num_steps, first=0):
         yield raw_X[:, i : i + num_steps], raw_y[:, i : i + num_steps]
 
 
+def epochs(raw_data, step, batch_size, num_steps, num_batches):
+    """Yield X, y and whether the text begins with them, from that step on, for ever.
+
+    num_batches: steps in an epoch, more than windows where others read on elsewhere.
+    """
+    windows = (len(raw_data) - 1) // batch_size // num_steps
+    first = step % num_batches * windows // num_batches
+    while True:
+        begins = first == 0
+        for X, y in generate_batch(raw_data, batch_size, num_steps, first):
+            yield X, y, begins
+            begins = False
+        first = 0
+
+
 def rnn_cell(rnn_input, state):
     """Return a layer's next state, which is its output, too."""
     num_hidden_units = state.shape[1]
@@ -353,19 +371,150 @@ def refuse(why):
     sys.exit(2)
 
 
+class Cluster:
+    """The machines that TF_CONFIG names, and which of them this one is.
+
+    config: {"cluster": {"ps": ["host:port", ...], "chief": ..., "worker": ...},
+    "task": {"type": "worker", "index": 0}}. The variables are on the parameter servers,
+    ps. The chief, worker 0 if none has that name, trains as the others do, and saves.
+    """
+
+    def __init__(self, config, synchronous, patience):
+        """Raise KeyError, TypeError or ValueError if config is not as above."""
+        self.spec = tf.train.ClusterSpec(config["cluster"])
+        self.job, index = config["task"]["type"], int(config["task"]["index"])
+        self.port = int(self.spec.task_address(self.job, index).rpartition(":")[2])
+        tasks = [
+            (job, i) for job in ("chief", "worker") if job in self.spec.jobs
+            for i in self.spec.task_indices(job)
+        ]
+        if not tasks or not {"ps"} <= set(self.spec.jobs) <= {"ps", "chief", "worker"}:
+            raise ValueError("a cluster has ps, worker, and chief or none")
+        self.index, self.workers = index, len(tasks)
+        self.synchronous, self.patience = synchronous, patience
+        self.task = f"/job:{self.job}/task:{index}"
+        self.share = 0  # of the text
+        if self.job != "ps":
+            self.share = tasks.index((self.job, index))
+        self.chief = (self.job, index) == tasks[0]
+        self.device = tf.train.replica_device_setter(
+            worker_device=self.task, cluster=self.spec
+        )
+
+    def start(self):
+        """Open this machine to the others."""
+        try:
+            with socket.socket() as test:
+                test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                test.bind(("", self.port))
+        except (OSError, OverflowError) as error:
+            refuse(f"TF_CONFIG gives this machine port {self.port}: {error}")
+        config = tf.ConfigProto(
+            intra_op_parallelism_threads=1, inter_op_parallelism_threads=2
+        )
+        self.server = tf.train.Server(self.spec, self.job, self.index, config=config)
+
+    def end_of_training(self, index):
+        """Return the queue on a parameter server that is empty until the end."""
+        with tf.device(f"/job:ps/task:{index}"):
+            return tf.FIFOQueue(99, tf.bool, [()], shared_name="end_of_training")
+
+    def serve(self):
+        """Keep variables until the training has ended."""
+        ended = self.end_of_training(self.index).size()
+        print(f"Parameter server {self.index} is ready", flush=True)
+        config = tf.ConfigProto(device_filters=[self.task])
+        with tf.Session(self.server.target, config=config) as sess:
+            while not sess.run(ended):
+                time.sleep(1)
+        time.sleep(2)  # for workers in their last step
+        print("The training has ended")
+
+    @contextlib.contextmanager
+    def patiently(self):
+        """End the program with one line if what is done in this context takes longer.
+
+        The library alone would try to reach a lost machine for ever.
+        """
+        def give_up():
+            print(f"Nothing heard for {self.patience} s: are all parameter servers of"
+                  " TF_CONFIG there, and the chief?", file=sys.stderr, flush=True)
+            os._exit(1)
+
+        timer = threading.Timer(self.patience, give_up)
+        timer.start()
+        yield
+        timer.cancel()
+
+    def session(self, saver, folder, hooks):
+        """Return a session on the cluster; all operations are in the graph by now.
+
+        The chief's begins with the newest checkpoint in the folder; the others' wait.
+        """
+        queues = [self.end_of_training(i) for i in self.spec.task_indices("ps")]
+        self.end = tf.group(*[queue.enqueue(True) for queue in queues])
+        self.ended = queues[0].size()
+        # A worker needs no other: one that is killed is no loss to the rest.
+        config = tf.ConfigProto(device_filters=["/job:ps", self.task])
+        with self.patiently():
+            if not self.chief:  # the library alone would look every 30 s
+                missing = tf.report_uninitialized_variables(tf.global_variables())
+                with tf.Session(self.server.target, config=config) as sess:
+                    while sess.run(missing).size:
+                        time.sleep(0.2)
+            return tf.train.MonitoredTrainingSession(
+                self.server.target, self.chief, folder, tf.train.Scaffold(saver=saver),
+                hooks, save_checkpoint_secs=None, save_summaries_steps=None,
+                save_summaries_secs=None, config=config, stop_grace_period_secs=1,
+                log_step_count_steps=None,
+            )
+
+    def has_ended(self, sess):
+        with self.patiently():
+            return sess.run(self.ended)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Tell the others that the training has ended, as far as they are there."""
+        config = tf.ConfigProto(
+            operation_timeout_in_ms=5000, device_filters=["/job:ps", self.task]
+        )
+        with contextlib.suppress(tf.errors.OpError):
+            tf.Session(self.server.target, self.end.graph, config).run(self.end)
+
+
 class Model:
     """The article's class model, sections IV and V: one graph learns, reads and writes.
 
     X and y are indices of characters [batch_size, num_steps], losses nats a character.
+    It runs here, on a server, or as one of a cluster's workers; of these the chief's
+    variables begin as those of the newest checkpoint in its folder.
     """
 
-    def __init__(
-        self, model, vocab_size, batch_size, num_steps, num_hidden_units, num_layers,
-        learning_rate, decay_rate, num_batches, max_gradient_norm, dropout,
-        input_dropout, average_decay, seed,
-    ):
+    def __init__(self, server=None, cluster=None, folder=None, **sizes):
         tf.reset_default_graph()
-        tf.set_random_seed(seed)
+        tf.set_random_seed(sizes.pop("seed"))
+        with tf.device(cluster and cluster.device):
+            hooks = self.build_graph(cluster, **sizes)
+        self.patiently = cluster.patiently if cluster else contextlib.nullcontext
+        if cluster:
+            self.sess = cluster.session(self.savers["newest"], folder, hooks)
+        else:
+            # Two operations at a time, as of two layers, each in one thread: products
+            # this small lose more by being split than they gain.
+            self.sess = open_session(server, inter_op_threads=2)
+            self.sess.run(tf.global_variables_initializer())
+        with self.patiently():
+            self.done = int(self.sess.run(self.global_step))
+
+    def build_graph(
+        self, cluster, model, vocab_size, batch_size, num_steps, num_hidden_units,
+        num_layers, learning_rate, decay_rate, num_batches, max_gradient_norm, dropout,
+        input_dropout, average_decay,
+    ):
+        """Add the network to the graph; return the hooks that its session needs."""
 
         def network(dropout, input_dropout):
             sizes = vocab_size, num_hidden_units, num_layers
@@ -404,7 +553,7 @@ class Model:
             trainable_vars = tf.trainable_variables()
             self.gradients = tf.gradients(self.loss, trainable_vars)
             grads, _ = tf.clip_by_global_norm(self.gradients, max_gradient_norm)
-            average_op, averages = tf.no_op(), None
+            average_op, averages, hooks = tf.no_op(), None, []
             if average_decay:  # read and write with averages of the latest weights
                 average = tf.train.ExponentialMovingAverage(
                     average_decay, self.global_step
@@ -414,11 +563,18 @@ class Model:
                 def averages(getter, *args, **kwargs):
                     return average.average(getter(*args, **kwargs))
 
+            optimizer = tf.train.AdamOptimizer(lr)
+            if cluster and cluster.synchronous:  # an update for the windows of all
+                optimizer = tf.train.SyncReplicasOptimizer(optimizer, cluster.workers)
+                hooks = [optimizer.make_session_run_hook(cluster.chief)]
+                average_op = average_op if cluster.chief else tf.no_op()
             # Averages first: dynamic_rnn reads its weights once a step, before updates.
             with tf.control_dependencies([average_op]):
-                self.train_optimizer = tf.train.AdamOptimizer(lr).apply_gradients(
+                self.train_optimizer = optimizer.apply_gradients(
                     zip(grads, trainable_vars), self.global_step
                 )
+            with tf.control_dependencies([self.train_optimizer]):
+                self.steps_done = self.global_step.read_value()
 
         with tf.name_scope("Validation"), variables(averages):
             reading = network(dropout=0, input_dropout=0)
@@ -464,34 +620,44 @@ class Model:
                 for zeros in tf.nest.flatten(training.zero_state(batch_size))
             ]
             self.notes = tf.Variable("{}", trainable=False, name="notes")
-            self.savers = {
-                name: tf.train.Saver(max_to_keep=1, save_relative_paths=True)
-                for name in ("newest", "best")
+            self.variables = {  # SyncReplicasOptimizer keeps its own in no scope
+                each.op.name.replace("Optimization/", ""): each
+                for each in tf.global_variables()
             }
-        # Two operations at a time, as of two layers, each in one thread: products this
-        # small lose more by being split than they gain.
-        self.sess = tf.Session(
-            config=tf.ConfigProto(
-                intra_op_parallelism_threads=1, inter_op_parallelism_threads=2
-            )
-        )
-        self.sess.run(tf.global_variables_initializer())
+            self.savers = {
+                name: tf.train.Saver(
+                    self.variables, max_to_keep=1, save_relative_paths=True
+                )
+                for name in latest
+            }
+        return hooks
 
     def step(self, X, y, initial_state=None, learn=True):
         """Return the loss and the final state, and learn, or read without dropout."""
         feed = {self.X: X, self.y: y}
         if initial_state is not None:
             feed[self.initial_state if learn else self.reading_state] = initial_state
-        return self.sess.run(
-            [self.loss, self.final_state, self.train_optimizer] if learn
-            else [self.validation_loss, self.read_state],
-            feed,
-        )[:2]
+        with self.patiently():
+            loss, state, self.done = self.sess.run(
+                [self.loss, self.final_state, self.steps_done] if learn
+                else [self.validation_loss, self.read_state, self.global_step],
+                feed,
+            )
+        return loss, state
 
     def sample(self, prime, *drawing):
         """Return so many indices of characters as follow those of prime: see flags."""
         feed = dict(zip(self.drawing, drawing))
         return self.sess.run(self.chars, {self.prime: prime, **feed})
+
+    def copy(self, other):
+        """Take over all variables, such as a cluster's; return the steps done."""
+        wanted = {name: other.variables[name] for name in self.variables}
+        with other.patiently():
+            values = other.sess.run(wanted)
+        for name, value in values.items():
+            self.variables[name].load(value, self.sess)
+        return int(values["global_step"])
 
     def save(self, name, folder, state, notes):
         """Write the checkpoint called name, and only then remove the one before it."""
@@ -501,19 +667,19 @@ class Model:
                 variable.load(value, self.sess)
         self.savers[name].save(
             self.sess, os.path.join(folder, name), self.global_step,
-            latest_filename=name + ".checkpoint", write_meta_graph=False,
+            latest_filename=latest[name], write_meta_graph=False,
         )
 
     def restore(self, name, folder):
         """Return the state and the notes of the checkpoint called name."""
-        path = tf.train.latest_checkpoint(folder, name + ".checkpoint")
+        path = tf.train.latest_checkpoint(folder, latest[name])
         try:
             self.savers[name].restore(self.sess, path)
         except (tf.errors.OpError, ValueError) as error:
             why = str(error).splitlines()[0]
             refuse(f"No checkpoint to be read in {folder}: {why}")
         for each, saver in self.savers.items():  # they remove these when they save anew
-            path = tf.train.latest_checkpoint(folder, each + ".checkpoint")
+            path = tf.train.latest_checkpoint(folder, latest[each])
             saver.recover_last_checkpoints([path] if path else [])
         carried, notes = self.sess.run([self.carried, self.notes])
         return tf.nest.pack_sequence_as(self.initial_state, carried), json.loads(notes)
@@ -646,30 +812,55 @@ def make_plot(figure, num_epochs, references):
     return plot
 
 
+def work(settings, share, num_epochs, cluster):
+    """Train beside the chief until the last epoch is done, or the chief has ended."""
+    sizes, state = settings["network"], None
+    network = Model(cluster=cluster, **sizes)
+    first, last = network.done, num_epochs * sizes["num_batches"]
+    names = ["batch_size", "num_steps", "num_batches"]
+    windows = epochs(share, first, *[sizes[name] for name in names])
+    print(f"Worker {cluster.share} joins at step {first}", flush=True)
+    progress = Progress(total=last, initial=first, unit="batch", disable=None)
+    with network.sess, progress:
+        while network.done < last and not cluster.has_ended(network.sess):
+            X, y, begins = next(windows)
+            _, state = network.step(X, y, None if begins else state)
+            progress.update(network.done - progress.n)
+    print("The training has ended")
+
+
 def train(
-    settings, training, validation, num_epochs, prime, temperature, top_k,
-    checkpoint_dir, resume, plot_file, logdir,
+    settings, training, share, validation, num_epochs, prime, temperature, top_k,
+    checkpoint_dir, resume, plot_file, logdir, server, cluster,
 ):
     """Train, drawing as it goes; return the curves: lists of [epoch, loss in nats].
 
-    settings: the network's arguments and its vocabulary; the texts are indices.
+    settings: the network's arguments and its vocabulary; the texts are indices, share
+    what this machine learns from: all of training, or its part of it in a cluster.
     """
     sizes, vocabulary = settings["network"], settings["vocabulary"]
     batch_size, num_steps = sizes["batch_size"], sizes["num_steps"]
-    num_batches = sizes["num_batches"]
-    every = num_batches // 20 + 1  # steps to a point of the training curve
+    num_batches, workers = sizes["num_batches"], cluster.workers if cluster else 1
+    every = num_batches // workers // 20 + 1  # losses to a point of the training curve
     references = what_counting_knows(training, validation, len(vocabulary))
     picture = LivePicture("char_rnn", plot_file, figsize=(11, 5.5))
     plot = make_plot(picture.figure, num_epochs, references)
-    state, text = None, ""
-    notes = {"step": 0, "losses": [], "training": [], "validation": []}
+    state = None
+    place = [num_batches, workers]
+    notes = {"step": 0, "losses": [], "training": [], "validation": [], "place": place}
+    moved = False
     if sizes["model"] == "numpy":
         names = ["vocab_size", "num_hidden_units", "learning_rate", "seed"]
         network = NumpyModel(*[sizes[name] for name in names])
     else:
-        network = Model(**sizes)
+        network = Model(server, **sizes)
         if resume:
             state, notes = network.restore("newest", checkpoint_dir)
+            moved = notes["place"] != place  # there were more or fewer workers
+            if moved:  # and other rows, whose state it is
+                notes["step"] = notes["step"] * num_batches // notes["place"][0]
+                network.global_step.load(notes["step"], network.sess)
+                state, notes["place"], notes["losses"] = None, place, []
             if notes["step"] >= num_epochs * num_batches:
                 done = notes["step"] // num_batches
                 refuse(f"{done} epochs are done in {checkpoint_dir}: go on with a"
@@ -696,79 +887,98 @@ def train(
         if sizes["model"] != "numpy":
             try:
                 network.save(name, checkpoint_dir, state, notes)
+            except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError):
+                raise
             except (tf.errors.OpError, OSError) as error:
                 why = str(error).splitlines()[0]
                 sys.exit(f"Nothing saved, what was there before still is: {why}")
 
-    first, last = notes["step"], num_epochs * num_batches
+    def end_epoch(epoch, speed, left):
+        """Validate, write and print; save the network if there was no better one."""
+        loss = evaluate(network, validation, batch_size, num_steps)
+        notes["validation"].append([epoch, loss])
+        add_summary("validation_loss", loss)
+        chars = network.sample(prime, 500, temperature, top_k, sizes["seed"])
+        text = "".join(vocabulary[idx] for idx in [*prime, *chars])
+        tqdm.write(
+            f"Epoch {epoch:2}  training {nats_and_bits(np.mean(notes['losses']))} "
+            f" validation {nats_and_bits(loss)}  {speed:.0f} characters/s "
+            f" {tqdm.format_interval(left)} left"
+        )
+        tqdm.write(textwrap.indent(text, "  | ", lambda line: True))
+        notes["losses"] = []
+        if loss == min(loss for _, loss in notes["validation"]):
+            save("best")
+        return text
+
+    step = first = notes["step"]
+    last = num_epochs * num_batches
+    windows = epochs(share, step, batch_size, num_steps, num_batches)
     progress = Progress(total=last, initial=first, unit="batch", disable=None)
     start = next_draw = time.time()
     next_save = start + 60
+    text, seconds, timed_from = "", 0, None
+    characters = batch_size * num_steps  # in a step
+    if cluster and cluster.synchronous:
+        characters *= workers
 
     with picture, log, progress:
-        if not resume:
+        if not resume or moved:
             save("newest")
-        for step in range(first, last):
-            epoch, batch_idx = divmod(step, num_batches)
-            if batch_idx == 0:
-                state, notes["losses"] = None, []  # an epoch's first state is zeros
-            if batch_idx == 0 or step == first:
-                windows = generate_batch(training, batch_size, num_steps, batch_idx)
-                seconds, first_idx = 0, batch_idx
-            input_X, input_y = next(windows)  # [batch_size, num_steps]
-            seconds -= time.time()
-            total_loss, state = network.step(input_X, input_y, state)
-            seconds += time.time()
-            if not np.isfinite(total_loss):
-                sys.exit(f"Loss {total_loss}, epoch {epoch + 1}, step {batch_idx}:"
-                         " try a smaller --learning_rate.")
-            notes["step"] = step + 1
-            notes["losses"].append(float(total_loss))
-            add_summary("loss", total_loss)
-            if batch_idx % every == every - 1:
-                point = [(step + 1) / num_batches, np.mean(notes["losses"][-every:])]
-                notes["training"].append(point)
-
-            at_end = batch_idx == num_batches - 1
-            if at_end:
-                loss = evaluate(network, validation, batch_size, num_steps)
-                notes["validation"].append([epoch + 1, loss])
-                add_summary("validation_loss", loss)
-                speed = (num_batches - first_idx) * input_X.size / seconds
-                left = (time.time() - start) / (step + 1 - first) * (last - step - 1)
-                chars = network.sample(prime, 500, temperature, top_k, sizes["seed"])
-                text = "".join(vocabulary[idx] for idx in [*prime, *chars])
-                tqdm.write(
-                    f"Epoch {epoch + 1:2}  training"
-                    f" {nats_and_bits(np.mean(notes['losses']))}  validation"
-                    f" {nats_and_bits(loss)}  {speed:.0f} characters/s "
-                    f" {tqdm.format_interval(left)} left"
-                )
-                tqdm.write(textwrap.indent(text, "  | ", lambda line: True))
-                if loss == min(loss for _, loss in notes["validation"]):
-                    save("best")
-            if at_end or time.time() > next_save:
-                save("newest")
-                next_save = time.time() + 60
-            if at_end or time.time() > next_draw:
-                plot(notes, text)
-                picture.redraw()
-                next_draw = time.time() + 0.3
-            try:
-                progress.update()
-            except SystemExit:  # Ctrl-C
-                save("newest")
-                raise
+        learner = network
+        if cluster:
+            learner = Model(cluster=cluster, folder=checkpoint_dir, **sizes)
+        with cluster or contextlib.nullcontext():
+            while step < last:
+                input_X, input_y, begins = next(windows)  # [batch_size, num_steps]
+                if begins:
+                    state = None  # before its first characters all is zeros
+                seconds -= time.time()
+                total_loss, state = learner.step(input_X, input_y, state)
+                seconds += time.time()
+                before, step = step, int(learner.done) if cluster else step + 1
+                epoch, batch_idx = divmod(before, num_batches)
+                if not np.isfinite(total_loss):
+                    sys.exit(f"Loss {total_loss}, epoch {epoch + 1}, step {batch_idx}:"
+                             " try a smaller --learning_rate.")
+                at_end = step // num_batches > epoch
+                saving = at_end or time.time() > next_save
+                if cluster and saving:
+                    step = network.copy(learner)
+                notes["step"] = step
+                notes["losses"].append(float(total_loss))
+                add_summary("loss", total_loss)
+                if len(notes["losses"]) % every == 0:
+                    point = [step / num_batches, np.mean(notes["losses"][-every:])]
+                    notes["training"].append(point)
+                timed_from = step - 1 if timed_from is None else timed_from
+                if at_end:
+                    speed = (step - timed_from) * characters / seconds
+                    left = (time.time() - start) / (step - first) * (last - step)
+                    text = end_epoch(epoch + 1, speed, left)
+                    seconds, timed_from = 0, None
+                if saving:
+                    save("newest")
+                    next_save = time.time() + 60
+                if at_end or time.time() > next_draw:
+                    plot(notes, text)
+                    picture.redraw()
+                    next_draw = time.time() + 0.3
+                try:
+                    progress.update(step - before)
+                except SystemExit:  # Ctrl-C
+                    save("newest")
+                    raise
         progress.close()
         picture.wait_until_closed()
     return notes
 
 
-def write(settings, checkpoint_dir, prime, length, temperature, top_k, seed):
+def write(settings, checkpoint_dir, prime, length, temperature, top_k, seed, server):
     """Print and return prime and length characters more, by the best network saved."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the loop in the graph hears no other
-    network = Model(**settings["network"])
-    best = os.path.join(checkpoint_dir, "best.checkpoint")
+    network = Model(server, **settings["network"])
+    best = os.path.join(checkpoint_dir, latest["best"])
     network.restore("best" if os.path.exists(best) else "newest", checkpoint_dir)
     chars = network.sample(prime, length, temperature, top_k, seed)
     text = "".join(settings["vocabulary"][idx] for idx in [*prime, *chars])
@@ -776,7 +986,7 @@ def write(settings, checkpoint_dir, prime, length, temperature, top_k, seed):
     return text
 
 
-def check(settings, training, seed):
+def check(settings, training, seed, server):
     """Print and return by how much numpy, manual and rnn differ on one window.
 
     One layer, the same weights; and the largest gradients from finite differences.
@@ -800,7 +1010,7 @@ def check(settings, training, seed):
         if model == "rnn":  # its kernel goes on from the embedding: let it copy that
             Whh = np.vstack([np.eye(num_hidden_units), Whh])
             dWhh = np.vstack([Wxh.T @ dWxh, dWhh])
-        other = Model(**dict(sizes, model=model))
+        other = Model(server, **dict(sizes, model=model))
         for variable, w in zip(tf.trainable_variables(), [Wxh, Whh, bh, Why, by]):
             variable.load(w.reshape(variable.shape), other.sess)
         found = other.sess.run(
@@ -843,6 +1053,17 @@ def begin_run(folder, settings):
         json.dump(settings, f, indent=1)
     os.replace(path + ".part", path)
     return folder
+
+
+def open_session(server, inter_op_threads):
+    """Return a session in this process or on a server, for operations of one thread.
+
+    Of a server's variables it sees its own only; silence of 30 s is an error.
+    """
+    return tf.Session(server, config=tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
+        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
+    ))
 
 
 def download(url, path, sha256, opener=open):
@@ -923,6 +1144,23 @@ def folder(path):
     return path
 
 
+def server(target):
+    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
+
+    Else the program ends with one line and status 1.
+    """
+    config = tf.ConfigProto(operation_timeout_in_ms=10000)
+    try:
+        with tf.Session(target, tf.Graph(), config) as sess:
+            sess.list_devices()
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        why = f"{target!r} is not like grpc://127.0.0.1:2222"
+        raise argparse.ArgumentTypeError(why) from error
+    except tf.errors.OpError:
+        sys.exit(f"No TensorFlow server answers at {target}")
+    return target
+
+
 def parse_flags(argv=None):
     """Return the flags; a wrong one ends the program with one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -990,12 +1228,36 @@ def parse_flags(argv=None):
         "--logdir", metavar="DIR", type=folder,
         help="write the graph and the losses here, for TensorBoard to show",
     )
+    parser.add_argument(
+        "--server", metavar="grpc://HOST:PORT", type=server,
+        help="compute on the tf.train.Server there",
+    )
+    parser.add_argument(
+        "--synchronous", action="store_true",
+        help="with TF_CONFIG: one update for the windows of all workers, not one each",
+    )
+    parser.add_argument(
+        "--patience", type=number(int, 1, 10**6), default=300, metavar="SECONDS",
+        help="with TF_CONFIG: how long a missing machine is waited for (default:"
+        " %(default)s)",
+    )
     flags = parser.parse_args(argv)
     names = ["model", "batch_size", "num_steps", "num_hidden_units", "num_layers",
              "learning_rate", "decay_rate", "max_gradient_norm", "dropout",
              "input_dropout", "average_decay", "seed"]
 
-    saved = None
+    saved = cluster = None
+    config = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        if json.loads(config).get("cluster") and not (flags.length or flags.check):
+            cluster = Cluster(json.loads(config), flags.synchronous, flags.patience)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        parser.error(f"TF_CONFIG {config}: {error!r}")
+    if cluster:
+        if flags.model == "numpy" or flags.server:
+            parser.error("TF_CONFIG goes neither with --model numpy nor --server")
+        if not cluster.chief:  # the same command: these are for the chief
+            flags.resume, flags.checkpoint_dir = False, None
     if flags.model == "numpy":
         if flags.resume or flags.length or flags.checkpoint_dir:
             parser.error("--model numpy keeps no checkpoints")
@@ -1013,7 +1275,9 @@ def parse_flags(argv=None):
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             parser.error(f"no run to be read in {run}: {error}")
-    flags = parser.parse_args(argv)
+    if saved or flags.model == "numpy":
+        flags = parser.parse_args(argv)
+    flags.cluster = cluster
     sizes = {name: getattr(flags, name) for name in names}
     if flags.model == "numpy" and (flags.batch_size, flags.num_layers) != (1, 1):
         parser.error("--model numpy has one row and one layer")
@@ -1034,11 +1298,17 @@ def parse_flags(argv=None):
         vocabulary, ids = encode(text)
         flags.training, flags.validation = np.split(ids, [len(ids) * 9 // 10])
         fitting = min(flags.num_steps, len(flags.validation) - 1)
-        rows = min(flags.batch_size, (len(flags.training) - 1) // fitting)
+        workers, share = 1, 0
+        if cluster:
+            workers, share = cluster.workers, cluster.share
+        length = len(flags.training) // workers
+        flags.share = flags.training[share * length :][:length]
+        rows = min(flags.batch_size, (length - 1) // fitting)
         if (rows, fitting) != (flags.batch_size, flags.num_steps):
             parser.error(f"--data {flags.data}: {len(text)} characters are too few;"
                          f" --batch_size {rows} --num_steps {fitting} would do")
-        num_batches = (len(flags.training) - 1) // rows // fitting
+        num_batches = (length - 1) // rows // fitting
+        num_batches *= 1 if flags.synchronous else workers
         sizes.update(vocab_size=len(vocabulary), num_batches=num_batches)
         flags.settings = {
             "network": sizes,
@@ -1080,16 +1350,22 @@ def main(argv=None):
     with contextlib.suppress(AttributeError):  # where output is no terminal or file
         sys.stdout.reconfigure(errors="replace")  # it may not have all letters
     if flags.check:
-        return check(flags.settings, flags.training, flags.seed)
+        return check(flags.settings, flags.training, flags.seed, flags.server)
     if flags.length:
         return write(
             flags.settings, flags.checkpoint_dir, flags.prime, flags.length,
-            flags.temperature, flags.top_k, flags.seed,
+            flags.temperature, flags.top_k, flags.seed, flags.server,
         )
+    if flags.cluster:
+        flags.cluster.start()
+        if flags.cluster.job == "ps":
+            return flags.cluster.serve()
+        if not flags.cluster.chief:
+            return work(flags.settings, flags.share, flags.num_epochs, flags.cluster)
     return train(
-        flags.settings, flags.training, flags.validation, flags.num_epochs, flags.prime,
-        flags.temperature, flags.top_k, flags.checkpoint_dir, flags.resume,
-        flags.plot_file, flags.logdir,
+        flags.settings, flags.training, flags.share, flags.validation, flags.num_epochs,
+        flags.prime, flags.temperature, flags.top_k, flags.checkpoint_dir, flags.resume,
+        flags.plot_file, flags.logdir, flags.server, flags.cluster,
     )
 
 
@@ -1101,3 +1377,5 @@ if __name__ == "__main__":
         if not isinstance(error.__cause__, SystemExit):
             raise
         sys.exit(130)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")

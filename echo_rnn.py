@@ -276,7 +276,7 @@ def make_plot(
 def train(
     num_epochs, total_series_length, truncated_backprop_length, stride, state_size,
     num_classes, echo_step, batch_size, learning_rate, lowest_weight, seed, plot_file,
-    logdir,
+    logdir, server,
 ):
     """Train, drawing every 100 batches; return the loss of each batch, in nats."""
     row_length = total_series_length // batch_size
@@ -302,11 +302,8 @@ def train(
         log = tf.summary.FileWriter(logdir, tf.get_default_graph())
     progress = Progress(total=len(loss_list), unit="batch", disable=None)
     # Operations this small take less time than handing them to another thread does.
-    one_thread = tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
-    )
-
-    with picture, log, progress, tf.Session(config=one_thread) as sess:
+    sess = open_session(server, inter_op_threads=-1)
+    with picture, log, progress:
         sess.run(tf.global_variables_initializer())
         for epoch_idx in range(num_epochs):
             x, y = generateData(total_series_length, num_classes, echo_step, batch_size)
@@ -346,6 +343,17 @@ def train(
         progress.close()
         picture.wait_until_closed()
     return loss_list
+
+
+def open_session(server, inter_op_threads):
+    """Return a session in this process or on a server, for operations of one thread.
+
+    Of a server's variables it sees its own only; silence of 30 s is an error.
+    """
+    return tf.Session(server, config=tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
+        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
+    ))
 
 
 class Progress(tqdm):
@@ -396,6 +404,23 @@ def folder(path):
     return path
 
 
+def server(target):
+    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
+
+    Else the program ends with one line and status 1.
+    """
+    config = tf.ConfigProto(operation_timeout_in_ms=10000)
+    try:
+        with tf.Session(target, tf.Graph(), config) as sess:
+            sess.list_devices()
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        why = f"{target!r} is not like grpc://127.0.0.1:2222"
+        raise argparse.ArgumentTypeError(why) from error
+    except tf.errors.OpError:
+        sys.exit(f"No TensorFlow server answers at {target}")
+    return target
+
+
 def parse_flags(argv=None):
     """Return the flags; a wrong one ends the program with one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -429,6 +454,10 @@ def parse_flags(argv=None):
         "--logdir", metavar="DIR", type=folder,
         help="write the graph and the losses here, for TensorBoard to show",
     )
+    parser.add_argument(
+        "--server", metavar="grpc://HOST:PORT", type=server,
+        help="compute on the tf.train.Server there",
+    )
     flags = parser.parse_args(argv)
     flags.stride = flags.stride or flags.truncated_backprop_length
 
@@ -460,3 +489,5 @@ if __name__ == "__main__":
         if not isinstance(error.__cause__, SystemExit):
             raise
         sys.exit(130)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")

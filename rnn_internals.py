@@ -209,7 +209,7 @@ def build_graph(cell, number_of_features, rnn_size, learning_rate):
     return SimpleNamespace(**locals())
 
 
-def look_inside(graph, cell, inputs, units):
+def look_inside(graph, cell, inputs, units, sess):
     """Print what the two lines make of the batch, and how.
 
     Returns by how much each claim about it is off, and the first line's states.
@@ -219,13 +219,12 @@ def look_inside(graph, cell, inputs, units):
     # With larger weights, inputs up to 20 would drive every tanh to -1 or 1.
     limit = 6 / features / inputs.max()
     order = np.random.permutation(lines)
-    with tf.Session() as sess:
-        sess.run([weight.assign(tf.random.uniform(weight.shape, -limit, limit))
-                  for weight in graph.cell.weights])
-        weights, val1, state = sess.run(
-            [graph.cell.weights, graph.val1, graph.state], {graph.inputs: inputs}
-        )
-        reordered = sess.run(graph.val1, {graph.inputs: inputs[order]})
+    sess.run([weight.assign(tf.random.uniform(weight.shape, -limit, limit))
+              for weight in graph.cell.weights])
+    weights, val1, state = sess.run(
+        [graph.cell.weights, graph.val1, graph.state], {graph.inputs: inputs}
+    )
+    reordered = sess.run(graph.val1, {graph.inputs: inputs[order]})
     S_initial = np.zeros((len(names), lines, units))
     walked, values = process_batch(step, inputs, S_initial, weights)
 
@@ -470,7 +469,7 @@ def make_plot(
 
 def train(
     num_epochs, batch_size, number_of_steps, number_of_features, rnn_size,
-    learning_rate, seed, cell, series, column, season, plot_file, logdir,
+    learning_rate, seed, cell, series, column, season, plot_file, logdir, server,
 ):
     """Look inside, then train to forecast; return all that was found, by name."""
     held_out = len(series) // 5  # the last part, which training never sees
@@ -492,8 +491,10 @@ def train(
     tf.reset_default_graph()
     tf.set_random_seed(seed)
     graph = build_graph(cell, number_of_features, rnn_size, learning_rate)
+    # Operations this small take less time than handing them to another thread does.
+    sess = open_session(server, inter_op_threads=-1)
     batch = data_inside_a_batch(batch_size, number_of_steps, number_of_features)
-    claims, states = look_inside(graph, cell, batch, rnn_size)
+    claims, states = look_inside(graph, cell, batch, rnn_size, sess)
     shown = slice(max(start - 72 - number_of_features, 0), start)
     coming = series[start : start + 72]
     plot = make_plot(
@@ -505,12 +506,8 @@ def train(
         log = tf.summary.FileWriter(logdir, tf.get_default_graph())
     print(f"\nThe forecast learns from {start} values; {held_out} are held out")
     progress = Progress(total=len(loss_list), unit="batch", disable=None)
-    # Operations this small take less time than handing them to another thread does.
-    one_thread = tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
-    )
 
-    with picture, log, progress, tf.Session(config=one_thread) as sess:
+    with picture, log, progress:
         sess.run(tf.global_variables_initializer())  # not the small weights any more
         for step in range(len(loss_list)):
             start_idx = step % num_batches * number_of_steps
@@ -547,6 +544,17 @@ def train(
             print(f"  {name:24}{errors[name]:8.4g}")
         picture.wait_until_closed()
     return SimpleNamespace(**locals())
+
+
+def open_session(server, inter_op_threads):
+    """Return a session in this process or on a server, for operations of one thread.
+
+    Of a server's variables it sees its own only; silence of 30 s is an error.
+    """
+    return tf.Session(server, config=tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
+        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
+    ))
 
 
 class Progress(tqdm):
@@ -597,6 +605,23 @@ def folder(path):
     return path
 
 
+def server(target):
+    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
+
+    Else the program ends with one line and status 1.
+    """
+    config = tf.ConfigProto(operation_timeout_in_ms=10000)
+    try:
+        with tf.Session(target, tf.Graph(), config) as sess:
+            sess.list_devices()
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        why = f"{target!r} is not like grpc://127.0.0.1:2222"
+        raise argparse.ArgumentTypeError(why) from error
+    except tf.errors.OpError:
+        sys.exit(f"No TensorFlow server answers at {target}")
+    return target
+
+
 def parse_flags(argv=None):
     """Return the flags; a wrong one ends the program with one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -633,6 +658,10 @@ def parse_flags(argv=None):
     parser.add_argument(
         "--logdir", metavar="DIR", type=folder,
         help="write the graph and the losses here, for TensorBoard to show",
+    )
+    parser.add_argument(
+        "--server", metavar="grpc://HOST:PORT", type=server,
+        help="compute on the tf.train.Server there",
     )
     flags = parser.parse_args(argv)
 
@@ -676,3 +705,5 @@ if __name__ == "__main__":
         if not isinstance(error.__cause__, SystemExit):
             raise
         sys.exit(130)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")

@@ -457,7 +457,7 @@ def make_plot(figure, image, label, num_updates, num_batches, out_size):
 def train(
     num_epochs, num_batches, batch_size, truncated_backprop_length, cell, num_units,
     num_layers, dropout, learning_rate, decay, shift, seed, x_train, y_train, x_test,
-    y_test, plot_file, logdir,
+    y_test, plot_file, logdir, server,
 ):
     """Train, testing after each epoch; return all that was found, by name."""
     steps, features = x_train.shape[1:]
@@ -478,10 +478,8 @@ def train(
 
     # Two operations at a time, as of two layers, each in one thread: products this
     # small lose more by being split than they gain.
-    threads = tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2
-    )
-    with picture, log, progress, tf.Session(config=threads) as sess:
+    sess = open_session(server, inter_op_threads=2)
+    with picture, log, progress:
         sess.run(tf.global_variables_initializer())
         start = time.time()
         for step in range(len(losses)):
@@ -533,6 +531,17 @@ def train(
     return SimpleNamespace(**locals())
 
 
+def open_session(server, inter_op_threads):
+    """Return a session in this process or on a server, for operations of one thread.
+
+    Of a server's variables it sees its own only; silence of 30 s is an error.
+    """
+    return tf.Session(server, config=tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
+        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
+    ))
+
+
 class Progress(tqdm):
     """A progress bar; Ctrl-C ends the program at the bar's next update, not in a step.
 
@@ -581,6 +590,23 @@ def folder(path):
     return path
 
 
+def server(target):
+    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
+
+    Else the program ends with one line and status 1.
+    """
+    config = tf.ConfigProto(operation_timeout_in_ms=10000)
+    try:
+        with tf.Session(target, tf.Graph(), config) as sess:
+            sess.list_devices()
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        why = f"{target!r} is not like grpc://127.0.0.1:2222"
+        raise argparse.ArgumentTypeError(why) from error
+    except tf.errors.OpError:
+        sys.exit(f"No TensorFlow server answers at {target}")
+    return target
+
+
 def parse_flags(argv=None):
     """Return the flags; a wrong one ends the program with one line and status 2."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -623,6 +649,10 @@ def parse_flags(argv=None):
         "--logdir", metavar="DIR", type=folder,
         help="write the graph, the losses and the errors here, for TensorBoard to show",
     )
+    parser.add_argument(
+        "--server", metavar="grpc://HOST:PORT", type=server,
+        help="compute on the tf.train.Server there",
+    )
     flags = parser.parse_args(argv)
 
     np.random.seed(flags.seed)
@@ -653,3 +683,5 @@ if __name__ == "__main__":
         if not isinstance(error.__cause__, SystemExit):
             raise
         sys.exit(130)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")

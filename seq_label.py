@@ -533,7 +533,7 @@ def train(
     num_epochs, num_batches, batch_size, truncated_backprop_length, cell, bidirectional,
     num_units, num_layers, hidden_units, dropout, learning_rate, decay, shift, swap,
     seed, x_train, y_train, length_train, x_test, y_test, length_test, names, plot_file,
-    logdir,
+    logdir, server,
 ):
     """Train, testing after each epoch; return all that was found, by name."""
     features = x_train.shape[2]
@@ -558,10 +558,8 @@ def train(
 
     # Two operations at a time, as of two layers, each in one thread: products this
     # small lose more by being split than they gain.
-    threads = tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2
-    )
-    with picture, log, progress, tf.Session(config=threads) as sess:
+    sess = open_session(server, inter_op_threads=2)
+    with picture, log, progress:
         sess.run(tf.global_variables_initializer())
         start = time.time()
         for step in range(len(losses)):
@@ -621,6 +619,17 @@ def train(
     return SimpleNamespace(**locals())
 
 
+def open_session(server, inter_op_threads):
+    """Return a session in this process or on a server, for operations of one thread.
+
+    Of a server's variables it sees its own only; silence of 30 s is an error.
+    """
+    return tf.Session(server, config=tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
+        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
+    ))
+
+
 class Progress(tqdm):
     """A progress bar; Ctrl-C ends the program at the bar's next update, not in a step.
 
@@ -667,6 +676,23 @@ def folder(path):
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{path!r}: {error.strerror}") from error
     return path
+
+
+def server(target):
+    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
+
+    Else the program ends with one line and status 1.
+    """
+    config = tf.ConfigProto(operation_timeout_in_ms=10000)
+    try:
+        with tf.Session(target, tf.Graph(), config) as sess:
+            sess.list_devices()
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        why = f"{target!r} is not like grpc://127.0.0.1:2222"
+        raise argparse.ArgumentTypeError(why) from error
+    except tf.errors.OpError:
+        sys.exit(f"No TensorFlow server answers at {target}")
+    return target
 
 
 def parse_flags(argv=None):
@@ -732,6 +758,10 @@ def parse_flags(argv=None):
         "--logdir", metavar="DIR", type=folder,
         help="write the graph, the losses and the errors here, for TensorBoard to show",
     )
+    parser.add_argument(
+        "--server", metavar="grpc://HOST:PORT", type=server,
+        help="compute on the tf.train.Server there",
+    )
     flags = parser.parse_args(argv)
 
     parts = flags.split, flags.fold, flags.invert
@@ -776,3 +806,5 @@ if __name__ == "__main__":
         if not isinstance(error.__cause__, SystemExit):
             raise
         sys.exit(130)
+    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
+        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")

@@ -63,8 +63,8 @@ def build(model, vocab_size=7, batch_size=3, num_steps=4, num_hidden_units=5, **
         max_gradient_norm=5.0, dropout=0, input_dropout=0, average_decay=0, seed=1,
     )
     return char_rnn.Model(
-        model, vocab_size, batch_size, num_steps, num_hidden_units,
-        **dict(settings, **more),
+        model=model, vocab_size=vocab_size, batch_size=batch_size, num_steps=num_steps,
+        num_hidden_units=num_hidden_units, **dict(settings, **more),
     )
 
 
@@ -456,7 +456,7 @@ def test_numpy_writes_from_the_same_softmax():
 # --- Checkpoints ---
 def saved(folder, name="newest"):
     """Return the variables of a checkpoint by name."""
-    path = tf.train.latest_checkpoint(folder, name + ".checkpoint")
+    path = tf.train.latest_checkpoint(folder, char_rnn.latest[name])
     reader = tf.train.load_checkpoint(path)
     return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
 

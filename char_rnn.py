@@ -291,7 +291,7 @@ def rnn_inputs(input_data, num_classes, num_hidden_units):
             # From a narrower range than this, an LSTM above all starts far slower.
             initializer=tf.random_uniform_initializer(-1, 1),
         )
-    return tf.nn.embedding_lookup(W_input, input_data)
+    return tf.nn.embedding_lookup(tf.identity(W_input), input_data)
 
 
 def rnn_softmax(outputs, num_classes):
@@ -443,8 +443,10 @@ class Cluster:
 
         timer = threading.Timer(self.patience, give_up)
         timer.start()
-        yield
-        timer.cancel()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def session(self, saver, folder, hooks):
         """Return a session on the cluster; all operations are in the graph by now.
@@ -552,6 +554,8 @@ class Model:
             )
             trainable_vars = tf.trainable_variables()
             self.gradients = tf.gradients(self.loss, trainable_vars)
+            if cluster:  # the embeddings' sum is less to send than a row a character
+                self.gradients = [tf.convert_to_tensor(g) for g in self.gradients]
             grads, _ = tf.clip_by_global_norm(self.gradients, max_gradient_norm)
             average_op, averages, hooks = tf.no_op(), None, []
             if average_decay:  # read and write with averages of the latest weights

@@ -34,10 +34,10 @@ class Run:
         )
 
     def wait_for(self, text):
-        """Read its output up to the first line that holds the text."""
+        """Read its output up to the first line that holds the text; return that."""
         for line in self.process.stdout:
             if text in line:
-                return
+                return line
         raise AssertionError(f"ended without {text!r}: {self.process.stderr.read()}")
 
     def interrupt(self):

@@ -1,0 +1,111 @@
+"""char_rnn.py on several machines, which are processes here: speed and learning.
+
+    python benchmarks/char_rnn_cluster.py             # speed; needs Linux's taskset
+    python benchmarks/char_rnn_cluster.py --learning
+
+Each worker has one core. Speeds are those that the chief prints for the second epoch,
+when everybody has joined: characters a second of all workers together.
+"""
+import argparse
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                      "char_rnn.py")
+SIZES = "--num_hidden_units 256 --num_layers 2"
+
+
+def address():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def run(flags, workers, pinned=True):
+    """Return what the chief printed; workers 0: one process without TF_CONFIG."""
+    cluster = {"ps": [address()], "worker": [address() for _ in range(workers)]}
+    tasks = [("worker", i) for i in range(max(workers, 1))]
+    started = []
+    with tempfile.TemporaryDirectory() as folder:
+        for job, i in [*tasks, ("ps", 0)] if workers else tasks:
+            env = dict(os.environ, MPLBACKEND="agg")
+            if workers:
+                task = {"type": job, "index": i}
+                env["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+            command = [sys.executable, SCRIPT, *flags.split(), "--plot", "p.png"]
+            if pinned and job == "worker":
+                command = ["taskset", "-c", str(i), *command]
+            place = os.path.join(folder, f"{job}{i}")
+            os.mkdir(place)
+            started.append(subprocess.Popen(
+                command, cwd=place, env=env, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, universal_newlines=True,
+            ))
+        out = started[0].stdout.read()
+        for each in started:
+            if each.wait():
+                sys.exit(f"{' '.join(each.args)} ended with {each.returncode}: {out}")
+    return out
+
+
+def print_speed(pairs):
+    import pydoc_data.topics
+
+    text = "\n".join(pydoc_data.topics.topics.values())[:200000]
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "text.txt")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        flags = f"{SIZES} --num_epochs 2 --data {path}"
+        speeds = np.array([
+            [int(re.findall(r"(\d+) characters/s", run(flags, workers))[1])
+             for workers in (0, 1, 2)]
+            for _ in range(pairs)
+        ])
+    print("| | characters/s | times (min to max) |\n|---|---|---|")
+    for name, i, against in [
+        ("one machine, no TF_CONFIG", 0, None),
+        ("1 worker, 1 parameter server, against one machine", 1, 0),
+        ("2 workers, 1 parameter server, against 1 worker", 2, 1),
+    ]:
+        cells = [name, f"{np.median(speeds[:, i]):.0f}", ""]
+        if against is not None:
+            ratios = speeds[:, i] / speeds[:, against]
+            cells[2] = (f"**{np.median(ratios):.2f}** ({ratios.min():.2f} to"
+                        f" {ratios.max():.2f})")
+        print("|", " | ".join(cells), "|")
+
+
+def print_learning(seeds, num_epochs):
+    print("| seed | 1 worker | 2 workers | more |\n|---|---|---|---|")
+    for seed in seeds:
+        flags = f"--data shakespeare --num_epochs {num_epochs} --seed {seed}"
+        one, two = (
+            float(re.findall(r"validation (\S+) nats", run(flags, workers, False))[-1])
+            for workers in (1, 2)
+        )
+        print(f"| {seed} | {one:.4f} | {two:.4f} | {two - one:+.4f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=5, help="rounds of all three")
+    parser.add_argument("--learning", action="store_true", help="losses, not speeds")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--num_epochs", type=int, default=5, help="of --learning")
+    flags = parser.parse_args()
+    if flags.learning:
+        print_learning(flags.seeds, flags.num_epochs)
+    else:
+        print_speed(flags.pairs)
+
+
+if __name__ == "__main__":
+    main()

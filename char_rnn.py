@@ -458,18 +458,21 @@ class Cluster:
         self.ended = queues[0].size()
         # A worker needs no other: one that is killed is no loss to the rest.
         config = tf.ConfigProto(device_filters=["/job:ps", self.task])
+        handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # waiting hears no other
         with self.patiently():
             if not self.chief:  # the library alone would look every 30 s
                 missing = tf.report_uninitialized_variables(tf.global_variables())
                 with tf.Session(self.server.target, config=config) as sess:
                     while sess.run(missing).size:
                         time.sleep(0.2)
-            return tf.train.MonitoredTrainingSession(
+            session = tf.train.MonitoredTrainingSession(
                 self.server.target, self.chief, folder, tf.train.Scaffold(saver=saver),
                 hooks, save_checkpoint_secs=None, save_summaries_steps=None,
                 save_summaries_secs=None, config=config, stop_grace_period_secs=1,
                 log_step_count_steps=None,
             )
+        signal.signal(signal.SIGINT, handler)
+        return session
 
     def has_ended(self, sess):
         with self.patiently():
@@ -1360,16 +1363,20 @@ def main(argv=None):
             flags.settings, flags.checkpoint_dir, flags.prime, flags.length,
             flags.temperature, flags.top_k, flags.seed, flags.server,
         )
-    if flags.cluster:
-        flags.cluster.start()
-        if flags.cluster.job == "ps":
-            return flags.cluster.serve()
-        if not flags.cluster.chief:
-            return work(flags.settings, flags.share, flags.num_epochs, flags.cluster)
+    cluster = flags.cluster
+    if cluster:
+        cluster.start()
+        if cluster.job == "ps":
+            return cluster.serve()
+        if not cluster.chief:
+            try:
+                return work(flags.settings, flags.share, flags.num_epochs, cluster)
+            except tf.errors.InvalidArgumentError:
+                refuse("This worker's text or flags are not those of the chief.")
     return train(
         flags.settings, flags.training, flags.share, flags.validation, flags.num_epochs,
         flags.prime, flags.temperature, flags.top_k, flags.checkpoint_dir, flags.resume,
-        flags.plot_file, flags.logdir, flags.server, flags.cluster,
+        flags.plot_file, flags.logdir, flags.server, cluster,
     )
 
 

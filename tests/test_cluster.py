@@ -5,6 +5,7 @@ All of them are processes here, which talk over 127.0.0.1, and are killed.
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -250,6 +251,30 @@ def test_nobody_waits_for_ever_for_those_who_never_come(machines):
         assert "Nothing heard for 5 s" in err
     server.interrupt()
     assert server.end()[0] == 130
+
+
+def test_ctrl_c_and_a_wrong_worker_end_quickly(machines):
+    cluster = machines(ps=1, worker=3)
+    server = cluster.start("ps", 0, SMALL)
+    early = cluster.start("worker", 1, SMALL)
+    server.wait_for("is ready")
+    time.sleep(10)  # until it waits for the chief
+    early.interrupt()
+    assert early.process.wait(10) in (130, -signal.SIGINT)
+    assert early.end()[1:] == ("", "")
+    chief = cluster.start("worker", 0, f"{SMALL} --num_epochs 100")
+    worker = cluster.start("worker", 1, SMALL)
+    wrong = cluster.start("worker", 2, SMALL.replace("units 24", "units 25"))
+    chief.wait_for("Epoch  1")
+    worker.wait_for("Worker 1 joins")
+    status, _, err = wrong.end()
+    assert status == 2
+    assert err == "This worker's text or flags are not those of the chief."
+    chief.interrupt()
+    status, out, err = chief.end()
+    assert (status, err) == (130, "") and "Picture in picture.png" in out
+    assert_ends(worker, "The training has ended")
+    assert_ends(server, "The training has ended")
 
 
 @pytest.mark.parametrize("config, told", [

@@ -645,11 +645,12 @@ class Model:
         if initial_state is not None:
             feed[self.initial_state if learn else self.reading_state] = initial_state
         with self.patiently():
-            loss, state, self.done = self.sess.run(
+            loss, state, done = self.sess.run(
                 [self.loss, self.final_state, self.steps_done] if learn
                 else [self.validation_loss, self.read_state, self.global_step],
                 feed,
             )
+        self.done = int(done)
         return loss, state
 
     def sample(self, prime, *drawing):
@@ -943,15 +944,15 @@ def train(
                 seconds -= time.time()
                 total_loss, state = learner.step(input_X, input_y, state)
                 seconds += time.time()
-                before, step = step, int(learner.done) if cluster else step + 1
+                before, step = step, learner.done if cluster else step + 1
                 epoch, batch_idx = divmod(before, num_batches)
                 if not np.isfinite(total_loss):
                     sys.exit(f"Loss {total_loss}, epoch {epoch + 1}, step {batch_idx}:"
                              " try a smaller --learning_rate.")
-                at_end = step // num_batches > epoch
-                saving = at_end or time.time() > next_save
+                saving = step // num_batches > epoch or time.time() > next_save
                 if cluster and saving:
                     step = network.copy(learner)
+                at_end = step // num_batches > epoch
                 notes["step"] = step
                 notes["losses"].append(float(total_loss))
                 add_summary("loss", total_loss)
@@ -974,6 +975,8 @@ def train(
                 try:
                     progress.update(step - before)
                 except SystemExit:  # Ctrl-C
+                    if cluster:
+                        notes["step"] = network.copy(learner)
                     save("newest")
                     raise
         progress.close()

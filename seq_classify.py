@@ -620,7 +620,7 @@ def parse_flags(argv=None):
         ("num_layers", num_layers, 1, many, "layers of cells, one on top of another"),
         ("dropout", dropout, 0, 0.99, "the share of a layer's outputs that is dropped"),
         ("learning_rate", learning_rate, 1e-6, many, "how far an update goes"),
-        ("decay", 1.0, 0.01, 1, "each epoch's learning rate is the last one's times"),
+        ("decay", 1.0, 0.01, 1, "factor on the learning rate after each epoch"),
         ("shift", 0, 0, 99, "move each image to learn from by up to so many pixels"),
         ("seed", 1, 0, many, "the same seed gives the same data, weights and errors"),
     ]:

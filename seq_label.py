@@ -710,7 +710,7 @@ def parse_flags(argv=None):
          "units of a layer that sees one letter, before the recurrence: 0 is none"),
         ("dropout", dropout, 0, 0.99, "the share of a layer's outputs that is dropped"),
         ("learning_rate", learning_rate, 1e-6, many, "how far an update goes"),
-        ("decay", 1.0, 0.01, 1, "each epoch's learning rate is the last one's times"),
+        ("decay", 1.0, 0.01, 1, "factor on the learning rate after each epoch"),
         ("shift", 0, 0, 7, "move each letter to learn from by up to so many pixels"),
         ("swap", 0.0, 0, 1,
          "the share of letters to learn from that change places with other words'"),
@@ -740,7 +740,7 @@ def parse_flags(argv=None):
     )
     parser.add_argument(
         "--fold", type=number(int, 0, 9), default=0,
-        help="the fold to learn from, all others test (default: %(default)s)",
+        help="which fold to learn from; the other nine test (default: %(default)s)",
     )
     parser.add_argument(
         "--invert", action="store_true",

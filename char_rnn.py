@@ -456,21 +456,30 @@ class Cluster:
         queues = [self.end_of_training(i) for i in self.spec.task_indices("ps")]
         self.end = tf.group(*[queue.enqueue(True) for queue in queues])
         self.ended = queues[0].size()
+        if not self.chief:
+            missing = tf.report_uninitialized_variables(tf.global_variables())
         # A worker needs no other: one that is killed is no loss to the rest.
         config = tf.ConfigProto(device_filters=["/job:ps", self.task])
+        target = self.server.target
+
+        class Joining(tf.train.SessionCreator):  # the library's looks every 30 s only
+            def create_session(self):
+                sess = tf.Session(target, config=config)
+                while sess.run(missing).size:
+                    time.sleep(0.2)
+                return sess
+
         handler = signal.signal(signal.SIGINT, signal.SIG_DFL)  # waiting hears no other
         with self.patiently():
-            if not self.chief:  # the library alone would look every 30 s
-                missing = tf.report_uninitialized_variables(tf.global_variables())
-                with tf.Session(self.server.target, config=config) as sess:
-                    while sess.run(missing).size:
-                        time.sleep(0.2)
-            session = tf.train.MonitoredTrainingSession(
-                self.server.target, self.chief, folder, tf.train.Scaffold(saver=saver),
-                hooks, save_checkpoint_secs=None, save_summaries_steps=None,
-                save_summaries_secs=None, config=config, stop_grace_period_secs=1,
-                log_step_count_steps=None,
-            )
+            if self.chief:
+                session = tf.train.MonitoredTrainingSession(
+                    target, True, folder, tf.train.Scaffold(saver=saver), hooks,
+                    save_checkpoint_secs=None, save_summaries_steps=None,
+                    save_summaries_secs=None, config=config, stop_grace_period_secs=1,
+                    log_step_count_steps=None,
+                )
+            else:
+                session = tf.train.MonitoredSession(Joining(), hooks)
         signal.signal(signal.SIGINT, handler)
         return session
 

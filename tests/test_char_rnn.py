@@ -497,10 +497,10 @@ def test_the_best_is_kept_beside_the_newest(main, monkeypatch):
     files = os.listdir("char_rnn_1")
     assert len([name for name in files if name.startswith("newest-")]) == 2, files
     assert len([name for name in files if name.startswith("best-")]) == 2, files
-    with_best = main("--sample 40")
+    with_best = main("--sample 400")
     for name in glob.glob("char_rnn_1/best*"):
         os.remove(name)
-    assert main("--sample 40") != with_best
+    assert main("--sample 400") != with_best
 
 
 def test_a_run_never_touches_another(main, capsys):

@@ -181,13 +181,13 @@ def test_workers_train_and_one_machine_goes_on(flags, jobs, machines, run, tmp_p
     assert there.pop(place.name) == ["picture.png", "saved"]
     assert not any(there.values()), there  # the others keep nothing
 
-    if "--synchronous" in flags:
-        return
     out = assert_ends(run("char_rnn.py", "--checkpoint_dir saved --sample 50", place))
     assert len(out) >= 50
-    alone = f"{SMALL} --resume --num_epochs 3"
+    alone = f"{flags} --resume --num_epochs 3".replace(" --synchronous", "")
     more = validation_losses(assert_ends(run("char_rnn.py", alone, place)))
     assert len(more) == 1 and more[0] < losses[1]
+    if "--synchronous" in flags:
+        return
     cluster = machines(**jobs)
     programs = cluster.start_all(f"{flags} --num_epochs 4 --resume")
     outs = [assert_ends(program) for program in programs]

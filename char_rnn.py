@@ -668,7 +668,7 @@ class Model:
         return self.sess.run(self.chars, {self.prime: prime, **feed})
 
     def copy(self, other):
-        """Take over all variables, such as a cluster's; return the steps done."""
+        """Take over all variables of another machine's; return the steps done."""
         wanted = {name: other.variables[name] for name in self.variables}
         with other.patiently():
             values = other.sess.run(wanted)
@@ -870,7 +870,7 @@ def train(
         names = ["vocab_size", "num_hidden_units", "learning_rate", "seed"]
         network = NumpyModel(*[sizes[name] for name in names])
     else:
-        network = Model(server, **sizes)
+        network = Model(**sizes)
         if resume:
             state, notes = network.restore("newest", checkpoint_dir)
             moved = notes["place"] != place  # there were more or fewer workers
@@ -912,10 +912,10 @@ def train(
 
     def end_epoch(epoch, speed, left):
         """Validate, write and print; save the network if there was no better one."""
-        loss = evaluate(network, validation, batch_size, num_steps)
+        loss = evaluate(reader, validation, batch_size, num_steps)
         notes["validation"].append([epoch, loss])
         add_summary("validation_loss", loss)
-        chars = network.sample(prime, 500, temperature, top_k, sizes["seed"])
+        chars = reader.sample(prime, 500, temperature, top_k, sizes["seed"])
         text = "".join(vocabulary[idx] for idx in [*prime, *chars])
         tqdm.write(
             f"Epoch {epoch:2}  training {nats_and_bits(np.mean(notes['losses']))} "
@@ -942,7 +942,10 @@ def train(
     with picture, log, progress:
         if not resume or moved:
             save("newest")
-        learner = network
+        learner = reader = network
+        if server:  # what it saved would be its files
+            learner = reader = Model(server, **sizes)
+            learner.copy(network)
         if cluster:
             learner = Model(cluster=cluster, folder=checkpoint_dir, **sizes)
         with cluster or contextlib.nullcontext():
@@ -959,7 +962,7 @@ def train(
                     sys.exit(f"Loss {total_loss}, epoch {epoch + 1}, step {batch_idx}:"
                              " try a smaller --learning_rate.")
                 saving = step // num_batches > epoch or time.time() > next_save
-                if cluster and saving:
+                if saving and learner is not network:
                     step = network.copy(learner)
                 at_end = step // num_batches > epoch
                 notes["step"] = step
@@ -971,7 +974,7 @@ def train(
                 timed_from = step - 1 if timed_from is None else timed_from
                 if at_end:
                     speed = (step - timed_from) * characters / seconds
-                    left = (time.time() - start) / (step - first) * (last - step)
+                    left = (time.time() - start) / (step - first) * max(last - step, 0)
                     text = end_epoch(epoch + 1, speed, left)
                     seconds, timed_from = 0, None
                 if saving:
@@ -984,7 +987,7 @@ def train(
                 try:
                     progress.update(step - before)
                 except SystemExit:  # Ctrl-C
-                    if cluster:
+                    if learner is not network:
                         notes["step"] = network.copy(learner)
                     save("newest")
                     raise
@@ -996,9 +999,12 @@ def train(
 def write(settings, checkpoint_dir, prime, length, temperature, top_k, seed, server):
     """Print and return prime and length characters more, by the best network saved."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the loop in the graph hears no other
-    network = Model(server, **settings["network"])
+    network = Model(**settings["network"])
     best = os.path.join(checkpoint_dir, latest["best"])
     network.restore("best" if os.path.exists(best) else "newest", checkpoint_dir)
+    if server:
+        saved, network = network, Model(server, **settings["network"])
+        network.copy(saved)
     chars = network.sample(prime, length, temperature, top_k, seed)
     text = "".join(settings["vocabulary"][idx] for idx in [*prime, *chars])
     print(text)

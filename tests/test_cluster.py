@@ -32,13 +32,15 @@ def free_ports(count):
 
 # --- --server ---
 @pytest.fixture
-def server():
-    """Yield the address of a tf.train.Server in a process of its own."""
+def server(tmp_path):
+    """Yield the address of a tf.train.Server in a process and a folder of its own."""
+    (tmp_path / "of_server").mkdir()
     (port,) = free_ports(1)
     line = "import tensorflow.compat.v1 as tf; tf.train.Server({'a': ['127.0.0.1:%d']})"
     process = subprocess.Popen(
         [sys.executable, "-c", (line + ".join()") % port],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd=str(tmp_path / "of_server"),
     )
     yield f"grpc://127.0.0.1:{port}", process
     process.kill()
@@ -59,6 +61,14 @@ def test_computes_on_a_server_what_it_computes_here(script, run, server, tmp_pat
         numbers.append(re.findall(r"(?i)loss (\d+\.\d+)|training (\d+\.\d+)", out))
     assert len(numbers[0]) > 0
     assert numbers[0] == numbers[1]
+    assert list((tmp_path / "of_server").iterdir()) == []
+    if script == "char_rnn.py":  # what is saved is here
+        flags = f"--sample 50 --server {address}"
+        texts = [
+            assert_ends(run(script, more, tmp_path / "there"))
+            for more in (flags, "--sample 50")
+        ]
+        assert texts[0] == texts[1] and len(texts[0]) >= 50
 
 
 def test_two_programs_on_one_server_share_no_variables(run, server, tmp_path):

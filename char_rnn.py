@@ -219,7 +219,7 @@ def generate_batch(raw_data, batch_size, num_steps, first=0):
 def epochs(raw_data, step, batch_size, num_steps, num_batches):
     """Yield X, y and whether the text begins with them, from that step on, for ever.
 
-    num_batches: steps in an epoch, more than windows where others read on elsewhere.
+    num_batches: steps in an epoch; in a cluster, those of all workers together.
     """
     windows = (len(raw_data) - 1) // batch_size // num_steps
     first = step % num_batches * windows // num_batches
@@ -904,8 +904,6 @@ def train(
         if sizes["model"] != "numpy":
             try:
                 network.save(name, checkpoint_dir, state, notes)
-            except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError):
-                raise
             except (tf.errors.OpError, OSError) as error:
                 why = str(error).splitlines()[0]
                 sys.exit(f"Nothing saved, what was there before still is: {why}")
@@ -1287,6 +1285,8 @@ def parse_flags(argv=None):
     if flags.model == "numpy":
         if flags.resume or flags.length or flags.checkpoint_dir:
             parser.error("--model numpy keeps no checkpoints")
+        if flags.server and not flags.check:
+            parser.error("--model numpy computes here, not on a --server")
         parser.set_defaults(**section_III)
     if flags.resume or flags.length:  # what is not given is as it was
         runs = folders_of_runs()

@@ -120,6 +120,12 @@ def test_a_server_that_dies_in_training_gets_one_line(run, server, tmp_path):
         assert "The TensorFlow server does not answer: " in err
 
 
+def test_numpy_computes_here(load, refused, monkeypatch):
+    monkeypatch.setattr(load("char_rnn"), "server", str)
+    err = refused(load("char_rnn").main, ["--model", "numpy", "--server", "grpc://a:1"])
+    assert "--model numpy computes here, not on a --server" in err
+
+
 def test_an_address_that_is_none_is_refused(load, refused):
     for address in ("127.0.0.1:2222", "grpc://127.0.0.1", "http://127.0.0.1:1", "x"):
         err = refused(load("echo_rnn").main, ["--server", address])

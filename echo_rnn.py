@@ -1,27 +1,20 @@
 """Echo-RNN: a recurrent network learns to repeat its input, echo_step steps late.
 
 The program of "How to build a Recurrent Neural Network in TensorFlow (1/7)" by Erik
-Hallström. The section titles here are the article's headings.
+Hallström, https://medium.com/@erikhallstrm/hello-world-rnn-83cd7105b767. The cells have
+the article's headings; run the file as it is, or cell by cell in an editor or notebook.
 
     python echo_rnn.py                                  # watch it learn, in a window
     python echo_rnn.py --num_epochs 3 --plot echo.png   # no window, a picture in a file
 
-Expect a loss of about 0.8 at first and below 0.02 after 1 or 2 epochs (40 of 40 seeds,
-see benchmarks/). All 100 epochs take less than a minute on 2 CPU cores.
+Expect a loss of about 0.7 at first and below 0.02 after 1 or 2 epochs (40 of 40 seeds,
+benchmarks/echo_rnn_seeds.py). All 100 epochs take less than a minute on 2 CPU cores.
 """
 # /// script
-# requires-python = ">=3.7,<3.14"
-# dependencies = [
-#   "tensorflow==1.15.5; python_version == '3.7'",
-#   "protobuf<3.21; python_version == '3.7'",
-#   "tensorflow==2.13.1; python_version == '3.8'",
-#   "tensorflow>=2.16,<3; python_version >= '3.9'",
-#   "tf_keras>=2.16,<3; python_version >= '3.9'",
-#   "numpy",
-#   "matplotlib>=3.5",
-#   "tqdm",
-# ]
+# requires-python = ">=3.9,<3.14"
+# dependencies = ["tensorflow>=2.16,<3", "tf_keras>=2.16,<3", "matplotlib>=3.5", "tqdm"]
 # ///
+# %% Imports
 import argparse
 import contextlib
 import os
@@ -29,10 +22,6 @@ import signal
 import sys
 import time
 import warnings
-from types import SimpleNamespace
-
-if __name__ == "__main__":  # Ctrl-C while the libraries load ends without a traceback
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,23 +36,123 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# --- Setup ----------------------------------------------------------------------------
-num_epochs = 100
-total_series_length = 50000
-truncated_backprop_length = 15
-state_size = 4
-num_classes = 2
-echo_step = 3
-batch_size = 5
-learning_rate = 0.3
-lowest_weight = -1.0  # the article's 0 makes all weights positive: learns late or never
+# %% The same in every script: flags and the live picture. Skip it at first.
+parser = argparse.ArgumentParser(
+    description=__doc__.splitlines()[0], usage=argparse.SUPPRESS, add_help=False,
+    allow_abbrev=False, conflict_handler="resolve")  # cells can be run again
+argv = [] if sys.argv[0].endswith("kernel_launcher.py") else sys.argv[1:]  # a notebook
 
 
-# --- Generate data --------------------------------------------------------------------
-def generateData(total_series_length, num_classes, echo_step, batch_size):
-    """Return random classes x and their echo y, both int [batch_size, row length]."""
-    p = [1 / num_classes] * num_classes
-    x = np.random.choice(num_classes, total_series_length, p=p)
+def flag(name, default, meaning, low=1, choices=None):
+    """Return --name of the command line, or the default; low is the least it may be."""
+    parser.add_argument(f"--{name}", type=type(default), default=default,
+                        choices=choices, help=f"{meaning} (default: {default})")
+    value = getattr(parser.parse_known_args(argv)[0], name)
+    if type(value) is not str and not value >= low:
+        parser.error(f"--{name} {value} is not {low} or more")
+    return value
+
+
+class LivePicture:
+    """A figure that follows a training: in a window, in a notebook, or else in a file.
+
+    Drawing takes a fifth of the time at most. Ctrl-C in its with block ends that block
+    at the next redraw and keeps what there is; a second Ctrl-C does not wait.
+    """
+
+    def __init__(self, name, file, size):
+        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        self.file = file or name + ".png"
+        self.window = self.figure.canvas.required_interactive_framework
+        self.notebook = not file and "inline" in plt.get_backend()
+        if self.notebook:
+            plt.close(self.figure)  # else it is shown where this cell ends, too
+
+    def __enter__(self):
+        if self.notebook:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        elif self.window:
+            plt.show(block=False)
+        else:
+            self.figure.savefig(self.file)  # if it cannot be written, say so now
+            print("Picture in", self.file)
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
+        return self
+
+    def interrupt(self, *_):
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.old_handler)
+
+    def is_open(self):
+        return self.window and plt.fignum_exists(self.figure.number)
+
+    def redraw(self):
+        if self.interrupted:
+            raise KeyboardInterrupt
+        start = time.time()
+        if start > self.next_time:
+            self.show()
+            self.next_time = start + 5 * (time.time() - start)
+        if self.is_open():
+            self.figure.canvas.flush_events()
+
+    def show(self):
+        if self.notebook:
+            self.output.update(self.figure)
+        elif self.is_open():
+            self.figure.canvas.draw()
+        elif not self.window:
+            try:
+                self.figure.savefig(self.file)
+            except OSError as error:
+                warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+
+    def __exit__(self, error, *_):
+        self.show()
+        while self.is_open() and not error and not self.interrupted:
+            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+        signal.signal(signal.SIGINT, self.old_handler)
+        if self.window and (error or self.interrupted):
+            self.figure.savefig(self.file)
+            print("Picture in", self.file)
+        return error is KeyboardInterrupt
+
+
+# %% Setup
+num_epochs = flag("num_epochs", 100, "how often new data is made and gone through")
+total_series_length = flag("total_series_length", 50000, "time steps in that data")
+truncated_backprop_length = flag("truncated_backprop_length", 15, "steps in a batch")
+state_size = flag("state_size", 4, "numbers in which the network remembers")
+num_classes = flag("num_classes", 2, "different inputs: 2 are bits", low=2)
+echo_step = flag("echo_step", 3, "time steps from an input to its echo")
+batch_size = flag("batch_size", 5, "rows of the data, all learned at the same time")
+# Not the article's:
+stride = flag("stride", truncated_backprop_length, "time steps to the next batch")
+learning_rate = flag("learning_rate", 0.3, "of Adagrad", low=1e-9)
+lowest_weight = flag("lowest_weight", -1.0, "the first weights lie from here to 1", -99)
+seed = flag("seed", 1, "the same seed gives the same data, weights and losses", low=0)
+plot_file = flag("plot", "", "save the picture here and open no window")
+logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
+server = flag("server", "", "grpc://host:port of a tf.train.Server to compute on")
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+
+row_length = total_series_length // batch_size
+num_batches = (row_length - truncated_backprop_length) // stride + 1
+if row_length * batch_size < total_series_length:
+    parser.error(f"--batch_size must divide the {total_series_length} time steps")
+if max(truncated_backprop_length, echo_step + 1) > row_length:
+    parser.error(f"a row of the data has {row_length} time steps only")
+if stride > truncated_backprop_length:
+    parser.error("--stride is above --truncated_backprop_length")
+
+
+# %% Generate data
+def generateData():
+    """Return random classes x and their echo y, both int [batch_size, row_length]."""
+    x = np.random.choice(num_classes, total_series_length)
     y = np.roll(x, echo_step)
     y[0:echo_step] = 0  # np.roll wrapped the end of x round to here
 
@@ -72,422 +161,135 @@ def generateData(total_series_length, num_classes, echo_step, batch_size):
     return x, y
 
 
-# --- Building the computational graph -------------------------------------------------
-def build_graph(
-    truncated_backprop_length, stride, state_size, num_classes, batch_size,
-    learning_rate, lowest_weight,
-):
-    """Add the network to the default graph and return its tensors by name."""
-    # --- Variables and placeholders
-    with tf.name_scope("Variables_and_placeholders"):
-        batch_shape = [batch_size, truncated_backprop_length]
-        batchX_placeholder = tf.placeholder(tf.float32, batch_shape)
-        batchY_placeholder = tf.placeholder(tf.int32, batch_shape)
-        init_state = tf.placeholder(tf.float32, [batch_size, state_size])
+# %% Building the computational graph
+tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+np.random.seed(seed)
 
-        def weights(*shape):
-            return np.random.uniform(lowest_weight, 1, shape)
+# %% Variables and placeholders
+with tf.name_scope("Variables_and_placeholders"):
+    batch_shape = [batch_size, truncated_backprop_length]
+    batchX_placeholder = tf.placeholder(tf.float32, batch_shape)
+    batchY_placeholder = tf.placeholder(tf.int32, batch_shape)
+    init_state = tf.placeholder(tf.float32, [batch_size, state_size])
 
-        W = tf.Variable(weights(state_size + 1, state_size), dtype=tf.float32)
-        b = tf.Variable(np.zeros((1, state_size)), dtype=tf.float32)
-        W2 = tf.Variable(weights(state_size, num_classes), dtype=tf.float32)
-        b2 = tf.Variable(np.zeros((1, num_classes)), dtype=tf.float32)
+    # The article's first weights, from 0 to 1, are all positive: learn late or never.
+    W_values = np.random.uniform(lowest_weight, 1, (state_size + 1, state_size))
+    W = tf.Variable(W_values, dtype=tf.float32)
+    b = tf.Variable(np.zeros((1, state_size)), dtype=tf.float32)
+    W2_values = np.random.uniform(lowest_weight, 1, (state_size, num_classes))
+    W2 = tf.Variable(W2_values, dtype=tf.float32)
+    b2 = tf.Variable(np.zeros((1, num_classes)), dtype=tf.float32)
 
-    # --- Unpacking
-    with tf.name_scope("Unpacking"):
-        inputs_series = tf.unstack(batchX_placeholder, axis=1)  # each [batch_size]
-        labels_series = tf.unstack(batchY_placeholder, axis=1)  # each [batch_size]
+# %% Unpacking
+with tf.name_scope("Unpacking"):  # tf.unpack is tf.unstack today
+    inputs_series = tf.unstack(batchX_placeholder, axis=1)  # each [batch_size]
+    labels_series = tf.unstack(batchY_placeholder, axis=1)  # each [batch_size]
 
-    # --- Forward pass
-    with tf.name_scope("Forward_pass"):
-        current_state = init_state
-        states_series = []  # each [batch_size, state_size]
-        for current_input in inputs_series:
-            current_input = tf.reshape(current_input, [batch_size, 1])
-            input_and_state_concatenated = tf.concat(  # [batch_size, 1 + state_size]
-                [current_input, current_state], 1
-            )
-            next_state = tf.tanh(tf.matmul(input_and_state_concatenated, W) + b)
-            states_series.append(next_state)
-            current_state = next_state
-        # The next batch begins stride steps after this one, so its state does, too.
-        current_state = states_series[stride - 1]  # [batch_size, state_size]
+# %% Forward pass
+with tf.name_scope("Forward_pass"):
+    current_state = init_state
+    states_series = []  # each [batch_size, state_size]
+    for current_input in inputs_series:
+        current_input = tf.reshape(current_input, [batch_size, 1])
+        # [batch_size, 1 + state_size]
+        input_and_state_concatenated = tf.concat([current_input, current_state], 1)
+        next_state = tf.tanh(tf.matmul(input_and_state_concatenated, W) + b)
+        states_series.append(next_state)
+        current_state = next_state
+    current_state = states_series[stride - 1]  # where the next batch begins
 
-    # --- Calculating loss
-    with tf.name_scope("Calculating_loss"):
-        # The article takes these steps one by one. All in one product are the same
-        # numbers in fewer, larger operations; the article's lists are cut from it.
-        logits = tf.matmul(tf.concat(states_series, 0), W2) + b2
-        logits_series = tf.split(logits, truncated_backprop_length)
-        predictions_series = tf.split(  # each [batch_size, num_classes]
-            tf.nn.softmax(logits), truncated_backprop_length
-        )
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            logits=logits, labels=tf.concat(labels_series, 0)
-        )
-        total_loss = tf.reduce_mean(losses)
-        train_step = tf.train.AdagradOptimizer(learning_rate).minimize(total_loss)
-        summary = tf.summary.scalar("total_loss", total_loss)
-    return SimpleNamespace(**locals())
+# %% Calculating loss
+with tf.name_scope("Calculating_loss"):
+    # The article takes these steps one by one; all in one product are the same numbers
+    # in fewer, larger operations. [truncated_backprop_length, batch_size, num_classes]
+    logits_series = tf.tensordot(tf.stack(states_series), W2, 1) + b2
+    predictions_series = tf.nn.softmax(logits_series)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        logits=logits_series, labels=tf.stack(labels_series))
+    total_loss = tf.reduce_mean(losses)
+    train_step = tf.train.AdagradOptimizer(learning_rate).minimize(total_loss)
 
+# %% Visualizing the training
+# The spikes: an epoch's first echoes are 0 in the first row, and of bits that only the
+# row before has seen in the others. A network that starts from zeros cannot know which
+# row it is in: at best it guesses them by how often each class comes.
+p = np.full(num_classes, (batch_size - 1) / batch_size / num_classes)
+p[0] += 1 / batch_size
+first_floor = min(echo_step / truncated_backprop_length, 1) * -np.sum(p * np.log(p))
 
-# --- Visualizing the training ---------------------------------------------------------
-class LivePicture:
-    """A figure that follows the training, in a window or, without one, in a file.
-
-    file: where the picture goes; None opens a window, or writes NAME.png if none can.
-    Only artists made with animated=True move: a redraw costs the same early and late.
-    """
-
-    def __init__(self, name, file, **figure_settings):
-        self.file = file or name + ".png"
-        if file:
-            plt.switch_backend("agg")
-        try:
-            self.figure = plt.figure(name, **figure_settings)
-        except Exception:  # MPLBACKEND names a window system, and there is no display
-            plt.switch_backend("agg")
-            self.figure = plt.figure(name, **figure_settings)
-        self.canvas = self.figure.canvas
-        self.canvas.mpl_connect("draw_event", self.draw_moving)
-        self.window = self.canvas.required_interactive_framework is not None
-        self.next_save = 0
-        self.drawn = False
-        if self.window:
-            plt.show(block=False)
-        else:
-            self.save()  # fails now, if at all: nothing is drawn, so nothing is renamed
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, error, *_):
-        if self.drawn and (error or not self.window):
-            self.save()
-            print("Picture in", self.file)
-        plt.close(self.figure)
-
-    def is_open(self):
-        return self.window and plt.fignum_exists(self.figure.number)
-
-    def draw_moving(self, event=None):
-        """Draw what moves; if all else was just drawn (an event), keep that first."""
-        if self.figure.canvas.is_saving():
-            return
-        if event:
-            self.background = self.canvas.copy_from_bbox(self.figure.bbox)
-            self.moving = self.figure.findobj(lambda artist: artist.get_animated())
-        for artist in self.moving:
-            self.figure.draw_artist(artist)
-
-    def redraw(self):
-        """Show the artists as they are now, and answer to the mouse."""
-        self.drawn = True
-        start = time.time()
-        if not self.window and start > self.next_save:
-            self.save()
-            self.next_save = start + 10 * (time.time() - start)  # a tenth of the time
-        elif self.is_open():
-            if self.figure.stale:  # more than what moves has changed
-                self.canvas.draw()
-            else:
-                self.canvas.restore_region(self.background)
-                self.draw_moving()
-                self.canvas.blit(self.figure.bbox)
-            self.canvas.flush_events()
-
-    def save(self):
-        """Write beside the file, then rename: it is whole at any time."""
-        part = f"{self.file}.{os.getpid()}.part"
-        try:
-            self.figure.savefig(part, format=os.path.splitext(self.file)[1][1:])
-            if self.drawn:
-                os.replace(part, self.file)
-        except Exception as error:
-            why = getattr(error, "strerror", None) or error
-            print(f"No picture in {self.file}: {why}", file=sys.stderr)
-            status, self.drawn = 1 if self.drawn else 2, False  # do not try again
-            sys.exit(status)
-        finally:
-            if os.path.exists(part):
-                os.remove(part)
-
-    def wait_until_closed(self):
-        while self.is_open():
-            self.canvas.start_event_loop(0.1)  # plt.show would not always hear Ctrl-C
-
-
-def make_plot(
-    figure, num_epochs, num_batches, first_floor, truncated_backprop_length,
-    num_classes, batch_size,
-):
-    """Add the panels to the figure; return the article's plot(), which moves them."""
-    figure.subplots_adjust(0.08, 0.1, 0.98, 0.84, wspace=0.15, hspace=0.5)
-    axes = figure.add_subplot(2, 3, 1, title="Loss", xlabel="batch", ylabel="nats")
-    axes.set(yscale="log", xlim=(0, min(4, num_epochs) * num_batches), ylim=(1e-4, 3))
-    axes.yaxis.set_major_formatter("{x:g}")
-    guessing = axes.axhline(np.log(num_classes), color="gray", ls="--", lw=1)
-    unknown = axes.axhline(first_floor, color="tab:orange", ls=":", lw=1)
-    (losses,) = axes.plot([], [], lw=0.8, animated=True)
-    (first_losses,) = axes.plot([], [], ".", color="tab:orange", animated=True)
-
+picture = LivePicture("echo_rnn", plot_file, (10.5, 5.8))
+figure = picture.figure
+figure.subplots_adjust(0.08, 0.1, 0.98, 0.84, wspace=0.15, hspace=0.5)
+loss_axes = figure.add_subplot(231, title="Loss, nats", xlabel="batch", yscale="log")
+loss_axes.axhline(np.log(num_classes), color="gray", ls="--", lw=1,
+                  label=f"guessing: ln {num_classes} = {np.log(num_classes):.3f}")
+loss_axes.axhline(first_floor, color="tab:orange", ls=":", lw=1,
+                  label=f"first batch at best: {first_floor:.3f}")
+(loss_line,) = loss_axes.plot([], [], lw=0.8, label="loss of a batch")
+(first_line,) = loss_axes.plot([], [], ".", label="loss of an epoch's first batch")
+bars = []
+for batch_series_idx in range(min(5, batch_size)):
+    axes = figure.add_subplot(2, 3, batch_series_idx + 2, xlabel="time step", yticks=[])
+    axes.set_title(f"Series {batch_series_idx + 1}")
+    axes.set(xlim=(0, truncated_backprop_length), ylim=(0, 1.2 * (num_classes - 1)))
+    axes.locator_params(axis="x", integer=True)
     edges = np.arange(truncated_backprop_length + 1)  # a step's bar ends at the next
-    bars = []
-    for batch_series_idx in range(min(5, batch_size)):
-        panel = figure.add_subplot(2, 3, batch_series_idx + 2, xlabel="time step")
-        panel.set(title=f"Series {batch_series_idx + 1}", yticks=[])
-        panel.set(xlim=(0, edges[-1]), ylim=(0, 1.2 * (num_classes - 1)))
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        for color in ["blue", "red", "green"]:
-            bars.append(panel.stairs(edges[1:], fill=True, color=color, animated=True))
-    figure.legend(
-        [losses, first_losses, guessing, unknown, *bars[:3]],
-        ["loss of a batch", "loss of an epoch's first batch",
-         f"guessing: ln {num_classes} = {np.log(num_classes):.3f}",
-         f"echoes from before the first batch: {first_floor:.3f}",
-         "input", "echo to learn", "echo of the network"],
-        loc="upper center", ncol=4, frameon=False,
-    )
-
-    def plot(loss_list, predictions_series, batchX, batchY):
-        if len(loss_list) > axes.get_xlim()[1]:  # rarely: the axes are drawn anew
-            axes.set_xlim(0, min(2 * axes.get_xlim()[1], num_epochs * num_batches))
-        if loss_list.min() < axes.get_ylim()[0]:
-            axes.set_ylim(bottom=loss_list.min() / 10)
-        first_idx = np.arange(0, len(loss_list), num_batches)
-        first_losses.set_data(first_idx, loss_list[first_idx])
-        others = loss_list.copy()
-        others[first_idx] = np.nan
-        # The lowest and highest of every few losses look like all and are drawn fast.
-        starts = np.arange(0, len(others), len(others) // 300 + 1)
-        low, high = (f.reduceat(others, starts) for f in (np.fmin, np.fmax))
-        losses.set_data(np.repeat(starts, 2), np.ravel([low, high], "F"))
-
-        # [batch_size, truncated_backprop_length]
-        single_output_series = np.argmax(predictions_series, axis=2).T
-        heights = [batchX, 0.5 * batchY, 0.3 * single_output_series]
-        for i, bar in enumerate(bars):
-            bar.set_data(heights[i % 3][i // 3])
-
-    return plot
+    bars.append([
+        axes.stairs(0.0 * edges[1:], edges, fill=True, color=color, label=label)
+        for color, label in [("blue", "input"), ("red", "echo to learn"),
+                             ("green", "echo of the network")]
+    ])
+handles = [*loss_axes.lines, *bars[0]]
+figure.legend(handles=handles, loc="upper center", ncol=4, frameon=False)
 
 
-# --- Running a training session -------------------------------------------------------
-def train(
-    num_epochs, total_series_length, truncated_backprop_length, stride, state_size,
-    num_classes, echo_step, batch_size, learning_rate, lowest_weight, seed, plot_file,
-    logdir, server,
-):
-    """Train, drawing every 100 batches; return the loss of each batch, in nats."""
-    row_length = total_series_length // batch_size
-    num_batches = (row_length - truncated_backprop_length) // stride + 1
-    loss_list = np.zeros(num_epochs * num_batches)
-    # Why the spikes: all rows but the first begin with echoes that can only be guessed.
-    guesses = (batch_size - 1) * min(echo_step, truncated_backprop_length)
-    first_floor = np.log(num_classes) * guesses / batch_size / truncated_backprop_length
+def plot(loss_list, predictions_series, batchX, batchY):
+    loss_line.set_data(range(len(loss_list)), loss_list[:])
+    first_line.set_data(range(0, len(loss_list), num_batches), loss_list[::num_batches])
+    loss_axes.relim()
+    loss_axes.autoscale_view()  # but where you have zoomed in, it stays
 
-    picture = LivePicture("echo_rnn", plot_file, figsize=(10.5, 5.8))
-    plot = make_plot(
-        picture.figure, num_epochs, num_batches, first_floor, truncated_backprop_length,
-        num_classes, batch_size,
-    )
-    np.random.seed(seed)
-    tf.reset_default_graph()
-    graph = build_graph(
-        truncated_backprop_length, stride, state_size, num_classes, batch_size,
-        learning_rate, lowest_weight,
-    )
-    log = contextlib.nullcontext()
-    if logdir:
-        log = tf.summary.FileWriter(logdir, tf.get_default_graph())
-    progress = Progress(total=len(loss_list), unit="batch", disable=None)
-    # Operations this small take less time than handing them to another thread does.
-    sess = open_session(server, inter_op_threads=-1)
-    with picture, log, progress:
-        sess.run(tf.global_variables_initializer())
-        for epoch_idx in range(num_epochs):
-            x, y = generateData(total_series_length, num_classes, echo_step, batch_size)
-            _current_state = np.zeros((batch_size, state_size))
-            tqdm.write(f"New data, epoch {epoch_idx}")
-
-            for batch_idx in range(num_batches):
-                start_idx = batch_idx * stride
-                end_idx = start_idx + truncated_backprop_length
-                # [batch_size, truncated_backprop_length]
-                batchX = x[:, start_idx:end_idx]
-                batchY = y[:, start_idx:end_idx]
-                draw = batch_idx % 100 == 0
-
-                _total_loss, _, _current_state, _predictions_series, _log = sess.run(
-                    [graph.total_loss, graph.train_step, graph.current_state]
-                    + [graph.predictions_series if draw else []]
-                    + [graph.summary if logdir else []],
-                    feed_dict={
-                        graph.batchX_placeholder: batchX,
-                        graph.batchY_placeholder: batchY,
-                        graph.init_state: _current_state,
-                    },
-                )
-                if not np.isfinite(_total_loss):
-                    sys.exit(f"Loss {_total_loss}, epoch {epoch_idx}, step {batch_idx}:"
-                             " try a smaller --learning_rate.")
-                step = epoch_idx * num_batches + batch_idx
-                loss_list[step] = _total_loss
-                progress.update()
-                if logdir:
-                    log.add_summary(_log, step)
-                if draw:
-                    tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-                    plot(loss_list[: step + 1], _predictions_series, batchX, batchY)
-                    picture.redraw()
-        progress.close()
-        picture.wait_until_closed()
-    return loss_list
+    # [truncated_backprop_length, batch_size]
+    single_output_series = np.argmax(predictions_series, axis=2)
+    for batch_series_idx, (blue, red, green) in enumerate(bars):
+        blue.set_data(batchX[batch_series_idx, :])
+        red.set_data(batchY[batch_series_idx, :] * 0.5)
+        green.set_data(single_output_series[:, batch_series_idx] * 0.3)
+    picture.redraw()
 
 
-def open_session(server, inter_op_threads):
-    """Return a session in this process or on a server, for operations of one thread.
+# %% Running a training session
+# One thread: operations this small take less time than handing them to another does.
+config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1,
+                        operation_timeout_in_ms=10000)  # if a --server is silent
+log = tf.summary.FileWriter(logdir, W.graph) if logdir else contextlib.nullcontext()
+with tf.Session(server, config=config) as sess, picture, log:
+    sess.run(tf.global_variables_initializer())  # was initialize_all_variables
+    loss_list = []
+    for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
+        x, y = generateData()
+        _current_state = np.zeros((batch_size, state_size))
+        tqdm.write(f"New data, epoch {epoch_idx}")
+        for batch_idx in range(num_batches):
+            start_idx = batch_idx * stride
+            end_idx = start_idx + truncated_backprop_length
+            batchX = x[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
+            batchY = y[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
 
-    Of a server's variables it sees its own only; silence of 30 s is an error.
-    """
-    return tf.Session(server, config=tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
-        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
-    ))
-
-
-class Progress(tqdm):
-    """A progress bar; Ctrl-C ends the program at the bar's next update, not in a step.
-
-    A second Ctrl-C does not wait for that.
-    """
-
-    interrupted = False
-
-    def __enter__(self):
-        signal.signal(signal.SIGINT, self.interrupt)
-        return self
-
-    def interrupt(self, *_):
-        if self.interrupted:
-            os._exit(130)
-        self.interrupted = True
-
-    def update(self, n=1):
-        super().update(n)
-        if self.interrupted:
-            sys.exit(130)
-
-    def close(self):
-        super().close()
-        signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-
-
-def number(kind, low, high):
-    """Return an argparse type: numbers of that kind, int or float, from low to high."""
-    def parse(text):
-        with contextlib.suppress(ValueError):
-            if low <= kind(text) <= high:
-                return kind(text)
-        allowed = f"{kind.__name__} from {low} to {high}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, only {allowed}")
-
-    return parse
-
-
-def folder(path):
-    """Return path, made if it was missing; raise ArgumentTypeError if it can't be."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{path!r}: {error.strerror}") from error
-    return path
-
-
-def server(target):
-    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
-
-    Else the program ends with one line and status 1.
-    """
-    config = tf.ConfigProto(operation_timeout_in_ms=10000)
-    try:
-        with tf.Session(target, tf.Graph(), config) as sess:
-            sess.list_devices()
-    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-        why = f"{target!r} is not like grpc://127.0.0.1:2222"
-        raise argparse.ArgumentTypeError(why) from error
-    except tf.errors.OpError:
-        sys.exit(f"No TensorFlow server answers at {target}")
-    return target
-
-
-def parse_flags(argv=None):
-    """Return the flags; a wrong one ends the program with one line and status 2."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.error = lambda why: parser.exit(2, f"{parser.prog}: error: {why}\n")
-    for name, default, low, meaning in [
-        ("num_epochs", num_epochs, 1, "how often new data is made and gone through"),
-        ("total_series_length", total_series_length, 1, "time steps in that data"),
-        ("truncated_backprop_length", truncated_backprop_length, 1,
-         "time steps in a batch: how far back a gradient can reach"),
-        ("state_size", state_size, 1, "numbers in which the network remembers"),
-        ("num_classes", num_classes, 2, "different inputs: 2 are bits"),
-        ("echo_step", echo_step, 1, "time steps from an input to its echo"),
-        ("batch_size", batch_size, 1, "rows of the data, all learned at the same time"),
-        ("learning_rate", learning_rate, 1e-6, "how far a weight's first update goes"),
-        ("lowest_weight", lowest_weight, -99, "the first weights lie from here to 1"),
-        ("seed", 1, 0, "the same seed gives the same data, weights and losses"),
-    ]:
-        parser.add_argument(
-            "--" + name, type=number(type(default), low, 2**32 - 1), default=default,
-            help=meaning + " (default: %(default)s)",
-        )
-    parser.add_argument(
-        "--stride", type=number(int, 1, 2**32 - 1),
-        help="time steps from a batch to the next (default: truncated_backprop_length)",
-    )
-    parser.add_argument(
-        "--plot", metavar="FILE", dest="plot_file",
-        help="save the picture here and open no window",
-    )
-    parser.add_argument(
-        "--logdir", metavar="DIR", type=folder,
-        help="write the graph and the losses here, for TensorBoard to show",
-    )
-    parser.add_argument(
-        "--server", metavar="grpc://HOST:PORT", type=server,
-        help="compute on the tf.train.Server there",
-    )
-    flags = parser.parse_args(argv)
-    flags.stride = flags.stride or flags.truncated_backprop_length
-
-    row_length, rest = divmod(flags.total_series_length, flags.batch_size)
-    if rest:
-        parser.error(f"--batch_size {flags.batch_size} does not divide"
-                     f" --total_series_length {flags.total_series_length}")
-    for name, limit, what in [
-        ("truncated_backprop_length", row_length, "a row's length"),
-        ("echo_step", row_length - 1, "the longest in a row"),
-        ("stride", flags.truncated_backprop_length, "a batch's length"),
-        ("lowest_weight", 1, "the highest weight"),
-    ]:
-        if getattr(flags, name) > limit:
-            parser.error(f"--{name} {getattr(flags, name)} is over {limit}, {what}")
-    return flags
-
-
-def main(argv=None):
-    """Run the program; return the loss of each batch."""
-    return train(**vars(parse_flags(argv)))
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    try:
-        main()
-    except SystemError as error:  # TensorFlow 1.15's C++ code wraps the exit in one
-        if not isinstance(error.__cause__, SystemExit):
-            raise
-        sys.exit(130)
-    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
-        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")
+            # _name holds the value that name had in this run.
+            _total_loss, _train_step, _current_state, _predictions_series = sess.run(
+                [total_loss, train_step, current_state, predictions_series],
+                feed_dict={
+                    batchX_placeholder: batchX,
+                    batchY_placeholder: batchY,
+                    init_state: _current_state,
+                })
+            if not np.isfinite(_total_loss):
+                sys.exit(f"Loss {_total_loss}: try a smaller --learning_rate")
+            if logdir:
+                value = tf.Summary.Value(tag="total_loss", simple_value=_total_loss)
+                log.add_summary(tf.Summary(value=[value]), len(loss_list))
+            loss_list.append(_total_loss)
+            if batch_idx % 100 == 0:
+                tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
+                plot(loss_list, _predictions_series, batchX, batchY)

@@ -1,24 +1,57 @@
-"""What the tests share: the scripts as modules, runs of them, a screen."""
-import importlib
+"""What the tests share: scripts run in this process or in their own, a screen."""
 import os
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
+os.environ["MPLBACKEND"] = "agg"  # no window for a script that is run in this process
 
 
 @pytest.fixture
-def load():
-    """Return a function that imports a script by its name."""
-    return lambda name: importlib.import_module(name)
+def run(tmp_path, monkeypatch):
+    """Return a function that runs a script as a reader does; it returns its names.
+
+    name: of a script here, or a path; flags: one string, or a list of words.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run_script(name, flags=""):
+        path = os.path.join(ROOT, name)
+        words = flags.split() if isinstance(flags, str) else flags
+        monkeypatch.setattr(sys, "argv", [path, *words])
+        return SimpleNamespace(**runpy.run_path(path, run_name="__main__"))
+
+    return run_script
 
 
-class Run:
+@pytest.fixture
+def refused(run, tmp_path, capsys):
+    """Return a function that gives a script bad flags and returns its one line on them.
+
+    It must end with status 2 and leave what is in the folder as it was.
+    """
+    (tmp_path / "old.png").write_bytes(b"precious")
+
+    def refuse(name, flags):
+        before = sorted(os.listdir("."))
+        with pytest.raises(SystemExit) as ended:
+            run(name, flags)
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out, err.count("\n")) == (2, "", 1), err
+        assert sorted(os.listdir(".")) == before
+        assert (tmp_path / "old.png").read_bytes() == b"precious"
+        return err
+
+    return refuse
+
+
+class Process:
     """A script in a process of its own, as in a terminal without a display.
 
     flags: one string; display: an X display's name; start_in: the working folder.
@@ -58,54 +91,45 @@ def is_from_cpp(line):
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Return a function that starts a script; what still runs at the end is killed."""
+def start(tmp_path):
+    """Return a function that starts a script in a process of its own.
+
+    What still runs at the end of the test is killed.
+    """
     started = []
 
-    def start(name, flags="", start_in=tmp_path, **environment):
-        started.append(Run(os.path.join(ROOT, name), flags, start_in, **environment))
+    def start_script(name, flags="", start_in=tmp_path, **environment):
+        path = os.path.join(ROOT, name)
+        started.append(Process(path, flags, start_in, **environment))
         return started[-1]
 
-    yield start
+    yield start_script
     for each in started:
         each.process.kill()
         each.process.communicate()
 
 
-@pytest.fixture
-def refused(tmp_path, monkeypatch, capsys):
-    """Return a function that gives main() bad flags and returns its one line on them.
-
-    It must end with status 2 and leave what is in the folder as it was.
-    """
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "old.png").write_bytes(b"precious")
-
-    def refuse(main, flags):
-        before = sorted(os.listdir("."))
-        with pytest.raises(SystemExit) as ended:
-            main(flags)
-        out, err = capsys.readouterr()
-        assert (ended.value.code, out, err.count("\n")) == (2, "", 1), err
-        assert sorted(os.listdir(".")) == before
-        assert (tmp_path / "old.png").read_bytes() == b"precious"
-        return err
-
-    return refuse
-
-
 def read_log(tf, folder):
-    """Return what --logdir wrote there: the values, and the graph's outer scopes."""
+    """Return what --logdir wrote: {tag: its values}, and the graph's outer scopes."""
     (name,) = os.listdir(folder)
     events = list(tf.train.summary_iterator(os.path.join(folder, name)))
     (graph,) = [tf.GraphDef.FromString(e.graph_def) for e in events if e.graph_def]
-    scopes = {node.name.split("/")[0] for node in graph.node}
-    return [v.simple_value for e in events for v in e.summary.value], scopes
+    curves = {}
+    for event in sorted(events, key=lambda event: event.step):
+        for value in event.summary.value:
+            curves.setdefault(value.tag, []).append(value.simple_value)
+    return curves, {node.name.split("/")[0] for node in graph.node}
+
+
+def is_whole_png(path):
+    with open(str(path), "rb") as f:
+        content = f.read()
+    return content[:8] == b"\x89PNG\r\n\x1a\n" and content[-8:-4] == b"IEND"
 
 
 @pytest.fixture
 def screen():
-    """Yield the name of a virtual display that has a window manager if there is one."""
+    """Yield the name of a virtual display that has a window manager."""
     pytest.importorskip("tkinter", reason="skipped: needs Python's tkinter")
     for program in ("Xvfb", "xdotool", "openbox", "wmctrl"):
         if not shutil.which(program):

@@ -1,50 +1,39 @@
 """Sequence labelling: a recurrent network reads words letter by letter, from images.
 
-The second half of "Introduction to Recurrent Networks in TensorFlow" by Danijar Hafner.
-The section titles are the article's headings.
+The second half of "Introduction to Recurrent Networks in TensorFlow" by Danijar Hafner,
+https://danijar.com/introduction-to-recurrent-networks-in-tensorflow/. The article's own
+lines are in the cells from Defining the Network to Sequence Labelling.
 
     python seq_label.py                              # drawn words, in a window
     python seq_label.py --data ocr --plot ocr.png    # no window, but a file
 
 Expect that a third of the drawn letters is read wrong after 10 short epochs, and 6 in
-10 of the article's: half a minute on 2 CPU cores. The README says why, and has a
-command that misreads 1 in 8.
+10 of the article's, in half a minute on 2 CPU cores. The README says why.
 """
 # /// script
-# requires-python = ">=3.7,<3.14"
-# dependencies = [
-#   "tensorflow==1.15.5; python_version == '3.7'",
-#   "protobuf<3.21; python_version == '3.7'",
-#   "tensorflow==2.13.1; python_version == '3.8'",
-#   "tensorflow>=2.16,<3; python_version >= '3.9'",
-#   "tf_keras>=2.16,<3; python_version >= '3.9'",
-#   "numpy",
-#   "matplotlib>=3.5",
-#   "tqdm",
-# ]
+# requires-python = ">=3.9,<3.14"
+# dependencies = ["tensorflow>=2.16,<3", "tf_keras>=2.16,<3", "matplotlib>=3.5", "tqdm"]
 # ///
+# %% Imports
 import argparse
 import contextlib
+import functools
 import gzip
 import hashlib
-import io
 import os
-import pathlib
 import pydoc_data.topics
 import re
 import signal
 import sys
-import tempfile
 import time
 import warnings
-import zipfile
-from types import SimpleNamespace
-
-if __name__ == "__main__":  # Ctrl-C while the libraries load ends without a traceback
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
@@ -56,755 +45,384 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# --- Defining the Network -------------------------------------------------------------
-num_units = 200
-num_layers = 3
-dropout = 0.5
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
-CELLS = {"gru": tf.nn.rnn_cell.GRUCell, "lstm": tf.nn.rnn_cell.LSTMCell, "none": None}
+# %% The same in every script: flags and the live picture. Skip it at first.
+parser = argparse.ArgumentParser(
+    description=__doc__.splitlines()[0], usage=argparse.SUPPRESS, add_help=False,
+    allow_abbrev=False, conflict_handler="resolve")  # cells can be run again
+argv = [] if sys.argv[0].endswith("kernel_launcher.py") else sys.argv[1:]  # a notebook
 
 
-class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
-    """A DropoutWrapper whose state waits for its output.
-
-    So that no time step overtakes another: the same seed, the same dropout every run.
-    """
-
-    def __call__(self, inputs, state, scope=None):
-        output, state = super().__call__(inputs, state, scope)
-        with tf.control_dependencies([output]):
-            return output, tf.nest.map_structure(tf.identity, state)
-
-
-def define_network(cell, num_units, num_layers, dropout):
-    """Return layers of cells as one; dropout is the probability to DROP an output."""
-    make_cell = CELLS[cell]
-    cells = []
-    for _ in range(num_layers):
-        cell = make_cell(num_units)  # its own for each layer: a cell is its weights
-        cell = OrderedDropout(cell, output_keep_prob=1.0 - dropout)
-        cells.append(cell)
-    return tf.nn.rnn_cell.MultiRNNCell(cells)
-
-
-# --- Simulating Time Steps ------------------------------------------------------------
-def simulate_time_steps(cell, data, length=None):
-    """Return the first state, all outputs and the last state.
-
-    The first state is zeros, or what is fed in their place: the last one of the window
-    before. After a sequence's length, if there is one, outputs are 0 and states stay.
-    """
-    first_state = cell.zero_state(tf.shape(data)[0], tf.float32)
-    output, state = tf.nn.dynamic_rnn(cell, data, length, first_state)
-    return first_state, output, state
-
-
-# --- Sequence Labelling ---------------------------------------------------------------
-num_epochs = 10
-num_batches = 100
-batch_size = 10
-learning_rate = 0.003
-
-
-def build_graph(
-    cell, bidirectional, num_units, num_layers, hidden_units, features, out_size
-):
-    """Add the network to the default graph and return its tensors by name."""
-    with tf.name_scope("Defining_the_Network"):
-        dropout = tf.placeholder_with_default(0.0, [])  # of testing: nothing is dropped
-        # [batch_size, truncated_backprop_length, features]
-        data = tf.placeholder(tf.float32, [None, None, features])
-        length = tf.placeholder(tf.int32, [None])  # [batch_size], without the padding
-        output, first_state, state = data, (), ()
-        if hidden_units:  # what a letter looks like, whatever stands beside it
-            output = tf.layers.dense(output, hidden_units, tf.nn.relu)
-            output = tf.nn.dropout(output, rate=dropout)
-        cells = [] if cell == "none" else [
-            define_network(cell, num_units, num_layers, dropout)
-            for _ in range(1 + bidirectional)
-        ]
-
-    with tf.name_scope("Simulating_Time_Steps"):
-        if bidirectional:  # as many units again, which read from the end
-            output, _ = tf.nn.bidirectional_dynamic_rnn(
-                *cells, output, length, dtype=tf.float32
-            )
-            output = tf.concat(output, 2)
-        elif cells:
-            first_state, output, state = simulate_time_steps(cells[0], output, length)
-
-    with tf.name_scope("Sequence_Labelling"):
-        target = tf.placeholder(tf.int32, [None, None])
-        # [batch_size, truncated_backprop_length, out_size]
-        logit = tf.layers.dense(output, out_size)
-        prediction = tf.argmax(logit, 2)  # [batch_size, truncated_backprop_length]
-        # The article flattens all steps. Those of padding have no letter: left out.
-        real = tf.sequence_mask(length, tf.shape(data)[1])
-        flat_target = tf.boolean_mask(target, real)
-        flat_logit = tf.boolean_mask(logit, real)
-        loss = tf.losses.sparse_softmax_cross_entropy(flat_target, flat_logit)
-        rate = tf.placeholder(tf.float32, [])
-        train_step = tf.train.RMSPropOptimizer(rate).minimize(loss)
-        summary = tf.summary.scalar("loss", loss)
-    return SimpleNamespace(**locals())
-
-
-def count_errors(guess, target, length):
-    """Return the shares of wrong letters, wrong words, and wrong steps of the array.
-
-    The last is how the article counts: padding is one more letter, easily right.
-    """
-    real = np.arange(target.shape[1]) < length[:, None]
-    wrong = (guess != target) & real
-    return wrong.sum() / real.sum(), wrong.any(axis=1).mean(), wrong.mean()
-
-
-def random_batch(batch_size, *arrays):
-    """Return batch_size random examples: the same rows of each array."""
-    rows = np.random.randint(len(arrays[0]), size=batch_size)
-    return [array[rows] for array in arrays]
-
-
-def shift_images(images, pixels):
-    """Return images [many, rows, columns], each moved by up to so many pixels."""
-    many, rows, columns = images.shape
-    margins = (0, 0), (pixels, pixels), (pixels, pixels)
-    down, right = np.random.randint(2 * pixels + 1, size=(2, many, 1, 1))
-    rows, columns = down + np.arange(rows)[:, None], right + np.arange(columns)
-    images = np.pad(images, margins, "constant")
-    return images[np.arange(many)[:, None, None], rows, columns]
-
-
-def compute_in_parts(sess, fetch, feed, progress, size=500):
-    """Return the fetch for all examples in the feed, which may not fit in one batch."""
-    parts = []
-    for start in range(0, len(next(iter(feed.values()))), size):
-        part = {key: array[start : start + size] for key, array in feed.items()}
-        parts.append(sess.run(fetch, part))
-        progress.update(0)  # hears Ctrl-C
-    return np.concatenate(parts)
-
-
-TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
-               "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
-               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"]
-TEST_FONTS = ["cmr10", "cmb10", "cmss10", "cmtt10"]
-
-
-def draw_glyphs(characters, font):
-    """Return each character in a font that comes with matplotlib: [many, 64, 64]."""
-    file = pathlib.Path(plt.matplotlib.get_data_path(), "fonts", "ttf", font + ".ttf")
-    figure = plt.Figure((len(characters), 1), dpi=64)
-    for i, character in enumerate(characters):
-        figure.text((i + 0.5) / len(characters), 0.5, character, fontproperties=file,
-                    size=52, ha="center", va="center")
-    drawing = io.BytesIO()
-    figure.savefig(drawing, format="rgba")
-    colors = np.frombuffer(drawing.getvalue(), np.uint8)
-    return 1 - colors.reshape(64, -1, 64, 4).swapaxes(0, 1)[..., 0] / np.float32(255)
-
-
-def draw_images(characters, fonts, which, font_of, rows, columns, wildness):
-    """Return an image of each characters[which] in its font, as if written by hand.
-
-    Each is turned, sheared, scaled, shifted, thickened and made noisy at random.
-    """
-    glyphs = np.array([draw_glyphs(characters, font) for font in fonts])
-    thicker = np.maximum(glyphs, np.roll(glyphs, 2, axis=2))
-    thicker = np.maximum(thicker, np.roll(thicker, 2, axis=3))
-    glyphs = np.array([glyphs, thicker])
-    for axis, pixels in (3, rows), (4, columns):  # a pixel covers more than a point
-        covered = range(-20 // pixels, 20 // pixels + 1)
-        glyphs = np.mean([np.roll(glyphs, shift, axis) for shift in covered], axis=0)
-
-    def chance(limit):
-        limit = limit * wildness
-        return np.random.uniform(-limit, limit, (len(which), 1, 1)).astype(np.float32)
-
-    # Where each pixel of an image finds its color in the glyph, from the center.
-    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j].astype(np.float32)
-    y, x = 26 * (1 + chance(0.2)) * y, 24 * (1 + chance(0.2)) * x
-    turn, x = chance(0.3), x + chance(0.3) * y
-    y, x = y + turn * x + chance(4), x - turn * y + chance(4)
-    y, x = (np.clip(np.rint(axis + 31.5), 0, 63).astype(int) for axis in (y, x))
-    which, font_of = which[:, None, None], font_of[:, None, None]
-    images = glyphs[np.random.randint(2, size=which.shape), font_of, which, y, x]
-    noise = np.random.normal(0, 0.2 * wildness, images.shape)
-    return np.clip(1.5 * images + noise, 0, 1).astype(np.float32)
-
-
-def download(url, path, sha256, opener=open):
-    """Return path, fetched from url if it is missing; raise ValueError if it can't be.
-
-    sha256 is the digest of what opener reads: gzip.open for that of the unpacked file.
-    """
-    def check(file):
-        with opener(file, "rb") as content:
-            if hashlib.sha256(content.read()).hexdigest() != sha256:
-                raise ValueError("not the file that was meant, by its SHA-256")
-
-    bar = sys.stderr if sys.stderr.isatty() else io.StringIO()
-    try:
-        if os.path.exists(path):
-            check(path)  # a reader's own copy is never replaced
-            return path
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        # This folder is gone with all that is in it, whatever ends the download.
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(path)) as beside:
-            with contextlib.redirect_stdout(bar):
-                part = tf.keras.utils.get_file("part", url, cache_dir=beside,
-                                               cache_subdir="")
-            check(part)
-            os.replace(part, path)
-    except Exception as error:  # get_file raises just that
-        print(file=bar)  # ends its line
-        why = " ".join(str(error).split())
-        raise ValueError(f"{why}. A good copy of {url} belongs in {path}") from error
-    return path
-
-
-def read_npz(path, expected):
-    """Return the arrays of an .npz file; raise ValueError if one is not as expected.
-
-    expected: by name, what the array's axes count, and the kinds of numbers in it.
-    """
-    zipfile.ZipFile(path).close()  # old numpy leaves a broken one half open
-    file = np.load(path, allow_pickle=False)
-    names = file.files
-    arrays, sizes = [], {}
-    for name, (axes, kinds) in expected.items():
-        if name not in names:
-            raise ValueError(f"no array {name!r}, only: {', '.join(names) or 'none'}")
-        array = file[name]
-        found = f"{name} is {array.dtype} {list(array.shape)}"
-        if array.ndim != len(axes) or array.dtype.kind not in kinds or not array.size:
-            numbers = "numbers" if "f" in kinds else "whole numbers"
-            raise ValueError(f"{found}, not {numbers} [{', '.join(axes)}]")
-        for axis, size in zip(axes, array.shape):
-            if sizes.setdefault(axis, size) != size:
-                raise ValueError(f"{found}: {size} {axis}, not {sizes[axis]} as before")
-        array = array.astype(np.float32 if "f" in kinds else np.int64)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} has a value that is not finite")
-        arrays.append(array)
-    return arrays
-
-
-def swap_letters(data, target, length, share):
-    """Let that share of the letters, drawn at random, change places with each other.
-
-    In words that are no words there is nothing to know by heart but the letters.
-    """
-    chosen = np.random.rand(*target.shape) < share
-    chosen &= np.arange(target.shape[1]) < length[:, None]
-    order = np.random.permutation(chosen.sum())
-    data[chosen], target[chosen] = data[chosen][order], target[chosen][order]
-
-
-def pad(letters, labels, length):
-    """Return words [words, longest, pixels] and labels: zeros beyond each length."""
-    real = np.arange(length.max()) < length[:, None]
-    x = np.zeros(real.shape + letters.shape[1:], np.float32)
-    y = np.zeros(real.shape, int)
-    x[real], y[real] = letters, labels
-    return x, y, length
-
-
-def draw_words():
-    """Return words of Python's manual as images; to test: other words, other fonts."""
-    text = " ".join(pydoc_data.topics.topics.values())
-    words = np.array(sorted(set(re.findall(r"\b[a-z]{3,14}\b", text))))
-    np.random.shuffle(words)
-    data = []
-    for from_words, fonts, many in [
-        (words[500:], TRAIN_FONTS, 2000), (words[:500], TEST_FONTS, 500)
-    ]:
-        chosen = np.random.choice(from_words, many)
-        length = np.array([len(word) for word in chosen])
-        labels = np.array([LETTERS.index(letter) for letter in "".join(chosen)])
-        font_of = np.repeat(np.random.randint(len(fonts), size=many), length)
-        images = draw_images(LETTERS, fonts, labels, font_of, 16, 8, 0.5)
-        data += pad(images.reshape(-1, 128), labels, length)
-    return data
-
-
-def read_ocr(split, fold, invert):
-    """Return the article's words, downloaded if they are not in data/."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
-    path = download(
-        "https://ai.stanford.edu/~btaskar/ocr/letter.data.gz",
-        os.path.join(path, "letter.data.gz"),
-        "535363d0b7bc34246b1f8731719540f526b6807b12dda5d430d011d160bc7882", gzip.open,
-    )
-    with gzip.open(path, "rt") as file:  # a line is a letter
-        fields = [line.split("\t") for line in file]
-    pixels = "".join("".join(field[6:134]) for field in fields)
-    pixels = np.array(list(pixels.encode()), np.float32) - ord("0")
-    labels = np.array([LETTERS.index(field[1]) for field in fields])
-    _, first, length = np.unique(
-        [int(field[3]) for field in fields], return_index=True, return_counts=True
-    )
-    data = pad(pixels.reshape(-1, 128), labels, length)
-    if split == "words":  # a word's copies follow each other: those to test are new
-        training = np.arange(len(length)) < int(0.66 * len(length))
-    else:
-        training = (np.array([int(fields[i][5]) for i in first]) == fold) != invert
-    return [array[rows] for rows in (training, ~training) for array in data]
-
-
-def read_words(path):
-    """Return the reader's own sequences; raise ValueError if they are no good."""
-    kinds = {}
-    for part in "train", "test":
-        kinds[f"x_{part}"] = [f"sequences to {part}", "steps", "features"], "fiub"
-        kinds[f"y_{part}"] = [f"sequences to {part}", "steps"], "iu"
-        kinds[f"length_{part}"] = [f"sequences to {part}"], "iu"
-    data = read_npz(path, kinds)
-    steps, known = data[1].shape[1], 9999
-    for i in 1, 4:
-        for length in data[i + 1][(data[i + 1] < 1) | (data[i + 1] > steps)]:
-            raise ValueError(f"length {length} is not one of 1 to {steps}")
-        real = np.arange(steps) < data[i + 1][:, None]
-        data[i][~real] = 0
-        for label in data[i][(data[i] < 0) | (data[i] > known)]:
-            raise ValueError(f"label {label} is not one of 0 to {known}")
-        known = data[i].max()
-    return data
-
-
-def read_sequences(name, split, fold, invert):
-    """Return x, y and length to train, the same to test, and the labels' names."""
-    if name == "drawn":
-        return [*draw_words(), LETTERS]
-    if name == "ocr":
-        return [*read_ocr(split, fold, invert), LETTERS]
-    if not name.endswith(".npz"):
-        raise ValueError("neither drawn nor ocr nor a FILE.npz")
-    data = read_words(name)
-    return [*data, [str(label) for label in range(data[1].max() + 1)]]
+def flag(name, default, meaning, low=1, choices=None):
+    """Return --name of the command line, or the default; low is the least it may be."""
+    parser.add_argument(f"--{name}", type=type(default), default=default,
+                        choices=choices, help=f"{meaning} (default: {default})")
+    value = getattr(parser.parse_known_args(argv)[0], name)
+    if type(value) is not str and not value >= low:
+        parser.error(f"--{name} {value} is not {low} or more")
+    return value
 
 
 class LivePicture:
-    """A figure that follows the training, in a window or, without one, in a file.
+    """A figure that follows a training: in a window, in a notebook, or else in a file.
 
-    file: where the picture goes; None opens a window, or writes NAME.png if none can.
-    Only artists made with animated=True move: a redraw costs the same early and late.
+    Drawing takes a fifth of the time at most. Ctrl-C in its with block ends that block
+    at the next redraw and keeps what there is; a second Ctrl-C does not wait.
     """
 
-    def __init__(self, name, file, **figure_settings):
+    def __init__(self, name, file, size):
+        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
         self.file = file or name + ".png"
-        if file:
-            plt.switch_backend("agg")
-        try:
-            self.figure = plt.figure(name, **figure_settings)
-        except Exception:  # MPLBACKEND names a window system, and there is no display
-            plt.switch_backend("agg")
-            self.figure = plt.figure(name, **figure_settings)
-        self.canvas = self.figure.canvas
-        self.canvas.mpl_connect("draw_event", self.draw_moving)
-        self.window = self.canvas.required_interactive_framework is not None
-        self.next_save = 0
-        self.drawn = False
-        if self.window:
-            plt.show(block=False)
-        else:
-            self.save()  # fails now, if at all: nothing is drawn, so nothing is renamed
+        self.window = self.figure.canvas.required_interactive_framework
+        self.notebook = not file and "inline" in plt.get_backend()
+        if self.notebook:
+            plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
+        if self.notebook:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        elif self.window:
+            plt.show(block=False)
+        else:
+            self.figure.savefig(self.file)  # if it cannot be written, say so now
+            print("Picture in", self.file)
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         return self
 
-    def __exit__(self, error, *_):
-        if self.drawn and (error or not self.window):
-            self.save()
-            print("Picture in", self.file)
-        plt.close(self.figure)
+    def interrupt(self, *_):
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.old_handler)
 
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def draw_moving(self, event=None):
-        """Draw what moves; if all else was just drawn (an event), keep that first."""
-        if self.figure.canvas.is_saving():
-            return
-        if event:
-            self.background = self.canvas.copy_from_bbox(self.figure.bbox)
-            self.moving = self.figure.findobj(lambda artist: artist.get_animated())
-        for artist in self.moving:
-            self.figure.draw_artist(artist)
-
     def redraw(self):
-        """Show the artists as they are now, and answer to the mouse."""
-        self.drawn = True
+        if self.interrupted:
+            raise KeyboardInterrupt
         start = time.time()
-        if not self.window and start > self.next_save:
-            self.save()
-            self.next_save = start + 10 * (time.time() - start)  # a tenth of the time
+        if start > self.next_time:
+            self.show()
+            self.next_time = start + 5 * (time.time() - start)
+        if self.is_open():
+            self.figure.canvas.flush_events()
+
+    def show(self):
+        if self.notebook:
+            self.output.update(self.figure)
         elif self.is_open():
-            if self.figure.stale:  # more than what moves has changed
-                self.canvas.draw()
-            else:
-                self.canvas.restore_region(self.background)
-                self.draw_moving()
-                self.canvas.blit(self.figure.bbox)
-            self.canvas.flush_events()
+            self.figure.canvas.draw()
+        elif not self.window:
+            try:
+                self.figure.savefig(self.file)
+            except OSError as error:
+                warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
 
-    def save(self):
-        """Write beside the file, then rename: it is whole at any time."""
-        part = f"{self.file}.{os.getpid()}.part"
-        try:
-            self.figure.savefig(part, format=os.path.splitext(self.file)[1][1:])
-            if self.drawn:
-                os.replace(part, self.file)
-        except Exception as error:
-            why = getattr(error, "strerror", None) or error
-            print(f"No picture in {self.file}: {why}", file=sys.stderr)
-            status, self.drawn = 1 if self.drawn else 2, False  # do not try again
-            sys.exit(status)
-        finally:
-            if os.path.exists(part):
-                os.remove(part)
-
-    def wait_until_closed(self):
-        while self.is_open():
-            self.canvas.start_event_loop(0.1)  # plt.show would not always hear Ctrl-C
+    def __exit__(self, error, *_):
+        self.show()
+        while self.is_open() and not error and not self.interrupted:
+            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+        signal.signal(signal.SIGINT, self.old_handler)
+        if self.window and (error or self.interrupted):
+            self.figure.savefig(self.file)
+            print("Picture in", self.file)
+        return error is KeyboardInterrupt
 
 
-def make_plot(figure, words, target, length, num_updates, num_batches, names):
-    """Add the panels to the figure; return plot(), which moves them.
+# %% Setup
+num_units = flag("num_units", 200, "units of a layer")
+num_layers = flag("num_layers", 3, "layers of cells, one on top of another")
+train_dropout = flag("dropout", 0.5, "share of a layer's outputs to drop", low=0)
+cell_type = flag("cell", "gru", "what the layers are made of; none: no recurrence, "
+                 "letters are read one by one", choices=["gru", "lstm", "none"])
+num_epochs = flag("num_epochs", 10, "how often to test what was learned")
+num_batches = flag("num_batches", 100, "batches of an epoch")
+batch_size = flag("batch_size", 10, "random words in a batch")
+learning_rate = flag("learning_rate", 0.003, "of RMSProp", low=1e-9)
+data_name = flag("data", "drawn", "drawn words, or ocr: the article's handwriting",
+                 choices=["drawn", "ocr"])
+# Not the article's:
+split = flag("split", "words", "test ocr on the last third: words never seen; folds: "
+             "on one in ten, of words seen in the others", choices=["words", "folds"])
+bidirectional = flag("bidirectional", 0, "1: as many units again read from the end",
+                     low=0, choices=[0, 1])
+hidden_units = flag("hidden_units", 0, "units of a layer before the recurrence, which "
+                    "sees one letter; 0: none", low=0)
+truncated_backprop_length = flag("truncated_backprop_length", 0,
+                                 "letters that a gradient reaches back; 0: all", low=0)
+decay = flag("decay", 1.0, "factor on the learning rate after each epoch", low=1e-9)
+shift = flag("shift", 0, "move letters to learn by up to so many pixels", low=0)
+seed = flag("seed", 1, "the same seed gives the same data, weights and errors", low=0)
+plot_file = flag("plot", "", "save the picture here and open no window")
+logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+if train_dropout >= 1:
+    parser.error(f"--dropout {train_dropout} leaves no outputs")
+if bidirectional and cell_type == "none":
+    parser.error("--bidirectional needs a --cell")
+if truncated_backprop_length and (bidirectional or cell_type == "none"):
+    parser.error("--truncated_backprop_length needs a --cell that reads one way")
 
-    words: images of letters [some, steps, rows, columns], to be read in the picture.
+# %% Data: characters as if written by hand. The same in both seq scripts.
+TRAIN_FONTS = ["DejaVu Sans", "DejaVu Sans:bold", "DejaVu Sans:oblique", "DejaVu Serif",
+               "DejaVu Serif:bold", "DejaVu Serif:italic", "DejaVu Sans Mono:bold",
+               "STIXGeneral", "STIXGeneral:bold", "STIXGeneral:italic"]
+TEST_FONTS = ["cmr10", "cmb10", "cmss10", "cmtt10"]  # all come with matplotlib
+folder = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else "."
+
+
+@functools.lru_cache(maxsize=None)
+def outline(character, font):
+    """Return the character's outline, its center at 0, 0."""
+    path = TextPath((0, 0), character, size=1, prop=FontProperties(font))
+    center = np.mean(path.get_extents(), axis=0)
+    return path.transformed(Affine2D().translate(*-center))
+
+
+def draw(characters, fonts, height, width):
+    """Return images [characters, height, width], black is 1; each has its font."""
+    paper = RendererAgg(width, height, dpi=72)
+    pen = paper.new_gc()
+    images = np.random.normal(0, 0.1, (len(characters), height, width))
+    for image, character, font in zip(images, characters, fonts):
+        turn, lean, wider, taller = np.random.uniform(-0.25, 0.25, 4)
+        place = Affine2D().rotate(turn).skew(lean, 0).scale(1 + wider, 1 + taller)
+        place.translate(*np.random.uniform(0.45, 0.55, 2)).scale(width, height)
+        pen.set_linewidth(np.random.uniform(0, height / 14))
+        paper.clear()
+        paper.draw_path(pen, outline(character, font), place, rgbFace=(0, 0, 0))
+        image += np.asarray(paper.buffer_rgba())[:, :, 3] / 255  # how much ink
+    return np.clip(images, 0, 1).astype(np.float32)
+
+
+def shift_images(images, pixels):
+    """Return images [many, height, width], each moved by up to so many pixels."""
+    many, height, width = images.shape
+    images = np.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels)], "constant")
+    down, right = np.random.randint(2 * pixels + 1, size=(2, many))
+    return np.array([image[y : y + height, x : x + width]
+                     for image, y, x in zip(images, down, right)])
+
+
+# %% Data: drawn words or the article's
+OCR_URL = "https://ai.stanford.edu/~btaskar/ocr/letter.data.gz"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+steps, features, out_size = 14, 16 * 8, len(LETTERS)  # no word has more than 14 letters
+
+
+def pad(images, labels):
+    """Return words [many, steps, features], labels [many, steps] and lengths [many].
+
+    images and labels have a list for each word. What is beyond its length is zeros.
     """
-    axes = figure.add_axes([0.06, 0.56, 0.27, 0.36], title="Loss of a batch, nats")
-    axes.set(yscale="log", xlim=(0, num_updates), ylim=(1e-2, 5))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.axhline(np.log(len(names)), color="gray", ls="--", lw=1)
-    axes.text(num_updates, np.log(len(names)), "guessing ", ha="right", va="bottom")
-    (curve,) = axes.plot([], [], lw=0.8, animated=True)
-    axes = figure.add_axes([0.06, 0.1, 0.27, 0.34])
-    axes.set_title("Error on the test set, %", loc="left")
-    axes.set(xlim=(0, num_updates), ylim=(0, 105), xlabel="batch")
-    axes.grid(color="0.9")
-    error_curves = [
-        axes.plot([], [], style, ms=4, label=label, animated=True)[0]
-        for style, label in [("o-", "letters"), ("o:", "words")]
-    ]
-    axes.legend(loc="lower right", bbox_to_anchor=(1.03, 0.98), ncol=2, frameon=False,
-                columnspacing=1, handlelength=1.5, fontsize="small")
-
-    axes = figure.add_axes([0.37, 0.02, 0.62, 0.9])
-    axes.set_title("Test words: what it reads in black, its mistakes in red, and under"
-                   " them what it should be")
-    _, steps, rows, columns = words.shape
-    tall, wide, half = 2 * rows, (steps + 1) * columns, (len(words) + 1) // 2
-    for i, word in enumerate(words):
-        left, top = i // half * wide, i % half * tall
-        strip = np.concatenate(word[: length[i]], axis=1)
-        axes.imshow(strip, cmap="gray_r", vmin=0, vmax=1,
-                    extent=(left, left + strip.shape[1], top + rows, top))
-    axes.set(xlim=(0, 2 * wide - columns), ylim=(half * tall - rows / 2, -rows / 2))
-    axes.axis("off")
-    texts = {}
-    for i, t in np.ndindex(target.shape):
-        if t < length[i]:
-            x = i // half * wide + (t + 0.5) * columns
-            y = i % half * tall
-            texts[i, t] = [
-                axes.text(x, y + dy, "", color=color, va=va, ha="center", animated=True)
-                for dy, va, color in [(0, "bottom", "black"), (rows, "top", "tab:red")]
-            ]
-
-    def plot(losses, errors, guess):
-        # The means of every few losses look like all and are drawn fast.
-        starts = np.arange(0, len(losses), len(losses) // 300 + 1)
-        widths = np.diff(np.append(starts, len(losses)))
-        curve.set_data(starts, np.add.reduceat(losses, starts) / widths)
-        for error_curve, error in zip(error_curves, np.reshape(errors, (-1, 3)).T[:2]):
-            ends = num_batches * (np.arange(len(errors)) + 1)
-            error_curve.set_data(ends, 100 * error)
-        for place, (over, under) in texts.items():
-            wrong = guess[place] != target[place]
-            over.set(text=names[guess[place]], color="tab:red" if wrong else "black")
-            under.set_text(names[target[place]] if wrong else "")
-
-    return plot
+    length = np.array([len(word) for word in labels])
+    x = np.zeros((len(length), steps, features), np.float32)
+    y = np.zeros((len(length), steps), int)
+    for i, end in enumerate(length):
+        x[i, :end], y[i, :end] = images[i], labels[i]
+    return x, y, length
 
 
-def train(
-    num_epochs, num_batches, batch_size, truncated_backprop_length, cell, bidirectional,
-    num_units, num_layers, hidden_units, dropout, learning_rate, decay, shift, swap,
-    seed, x_train, y_train, length_train, x_test, y_test, length_test, names, plot_file,
-    logdir, server,
-):
-    """Train, testing after each epoch; return all that was found, by name."""
-    features = x_train.shape[2]
-    rows, columns = (16, 8) if features == 128 else (features, 1)
-    losses, errors = np.zeros(num_epochs * num_batches), []
-    shown = np.linspace(0, len(x_test) - 1, min(10, len(x_test))).astype(int)
+def draw_words(spellings, fonts):
+    """Return the words' images, labels and lengths; each word is in one random font."""
+    images, labels = [], []
+    for spelling in spellings:
+        letters = draw(spelling, [np.random.choice(fonts)] * len(spelling), 16, 8)
+        images.append(letters.reshape(-1, features))
+        labels.append([LETTERS.index(letter) for letter in spelling])
+    return pad(images, labels)
 
-    picture = LivePicture("seq_label", plot_file, figsize=(13, 6.5))
-    plot = make_plot(
-        picture.figure, x_test[shown].reshape(len(shown), -1, rows, columns),
-        y_test[shown], length_test[shown], len(losses), num_batches, names,
-    )
-    np.random.seed(seed)
-    tf.reset_default_graph()
-    tf.set_random_seed(seed)
-    graph = build_graph(cell, bidirectional, num_units, num_layers, hidden_units,
-                        features, len(names))
-    log = contextlib.nullcontext()
-    if logdir:
-        log = tf.summary.FileWriter(logdir, tf.get_default_graph())
-    progress = Progress(total=len(losses), unit="batch", disable=None)
 
-    # Two operations at a time, as of two layers, each in one thread: products this
-    # small lose more by being split than they gain.
-    sess = open_session(server, inter_op_threads=2)
-    with picture, log, progress:
-        sess.run(tf.global_variables_initializer())
-        start = time.time()
-        for step in range(len(losses)):
-            epoch, batch = divmod(step, num_batches)
-            data, target, length = random_batch(
-                batch_size, x_train, y_train, length_train
-            )
-            if shift:
-                data = shift_images(data.reshape(-1, rows, columns), shift)
-                data = data.reshape(batch_size, -1, features)
-            if swap:
-                swap_letters(data, target, length, swap)
-            feed = {graph.dropout: dropout, graph.rate: learning_rate * decay**epoch}
-            # No gradient goes back beyond a window. It starts from the state that the
-            # letters before have left.
-            window = truncated_backprop_length or length.max()
-            for first in range(0, length.max(), window):
-                last = min(first + window, length.max())
-                feed[graph.data] = data[:, first:last]
-                feed[graph.target] = target[:, first:last]
-                feed[graph.length] = np.clip(length - first, 0, last - first)
-                loss, _, feed[graph.first_state], _log = sess.run(
-                    [graph.loss, graph.train_step, graph.state]
-                    + [graph.summary if logdir else []],
-                    feed,
-                )
-                losses[step] += loss * feed[graph.length].sum() / length.sum()
-            if not np.isfinite(losses[step]):
-                sys.exit(f"Loss {losses[step]}, epoch {epoch + 1}, batch {batch + 1}:"
-                         " try a smaller --learning_rate.")
-            progress.update()
+def read_ocr():
+    """Return images, labels and lengths of all words, and the fold of each [many]."""
+    path = tf.keras.utils.get_file("letter.data.gz", OCR_URL, cache_dir=folder,
+                                   cache_subdir="data")
+    with gzip.open(path) as file:
+        content = file.read()
+    if hashlib.sha256(content).hexdigest() != (  # of the packed file none is known
+            "535363d0b7bc34246b1f8731719540f526b6807b12dda5d430d011d160bc7882"):
+        sys.exit(f"{path} is not what it should be: delete it and try again")
+    images, labels, folds = [], [], []
+    for line in content.decode().splitlines():  # of one letter
+        _, letter, _, _, position, fold, *pixels = line.split()
+        if position == "1":  # a word begins
+            images.append([])
+            labels.append([])
+            folds.append(int(fold))
+        images[-1].append(np.array(pixels, np.float32))
+        labels[-1].append(LETTERS.index(letter))
+    return (*pad(images, labels), np.array(folds))
+
+
+np.random.seed(seed)
+if data_name == "drawn":
+    manual = " ".join(pydoc_data.topics.topics.values())  # Python's
+    known = np.array(sorted(set(re.findall(r"\b[a-z]{3,14}\b", manual))))
+    np.random.shuffle(known)
+    for_training = np.random.choice(known[500:], 2000)
+    x_train, y_train, length_train = draw_words(for_training, TRAIN_FONTS)
+    x_test, y_test, length_test = draw_words(known[:500], TEST_FONTS)
+else:
+    *all_words, folds = read_ocr()
+    testing = folds == 0
+    if split == "words":  # a word's copies follow each other: those to test are new
+        testing = np.arange(len(folds)) >= int(0.66 * len(folds))
+    x_train, y_train, length_train = [array[~testing] for array in all_words]
+    x_test, y_test, length_test = [array[testing] for array in all_words]
+window = truncated_backprop_length or steps
+
+# %% Dropout that two threads cannot mix up. The same in both seq scripts.
+class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
+    def __call__(self, inputs, state, scope=None):
+        output, state = super().__call__(inputs, state, scope)
+        with tf.control_dependencies([output]):  # no time step overtakes another
+            return output, tf.nest.map_structure(tf.identity, state)
+
+
+# %% Defining the Network
+tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+np.random.seed(seed)
+tf.set_random_seed(seed)
+make_cell = {"gru": tf.nn.rnn_cell.GRUCell, "lstm": tf.nn.rnn_cell.LSTMCell}
+dropout = tf.placeholder_with_default(0.0, [])  # in testing nothing is dropped
+
+
+def define_network():
+    cells = []
+    for _ in range(num_layers):
+        cell = make_cell[cell_type](num_units)  # was in tf.contrib
+        cell = OrderedDropout(cell, output_keep_prob=1.0 - dropout)
+        cells.append(cell)  # the article's text lost this line
+    return tf.nn.rnn_cell.MultiRNNCell(cells)
+
+
+# %% Simulating Time Steps
+with tf.name_scope("Simulating_Time_Steps"):
+    # Batch size x time steps x features.
+    data = tf.placeholder(tf.float32, [None, None, features])
+    length = tf.placeholder(tf.int32, [None])  # of each word, the rest is padding
+    inputs = data
+    if hidden_units:  # what a letter looks like, whatever stands beside it
+        inputs = tf.layers.dense(data, hidden_units, tf.nn.relu)
+        inputs = tf.nn.dropout(inputs, rate=dropout)
+    # After the length of a word, outputs are 0 and states stay.
+    if cell_type == "none":
+        output, state = inputs, []
+    elif bidirectional:
+        (there, back), state = tf.nn.bidirectional_dynamic_rnn(
+            define_network(), define_network(), inputs, length, dtype=tf.float32)
+        output = tf.concat([there, back], 2)
+    else:
+        network = define_network()
+        init_state = network.zero_state(tf.shape(data)[0], tf.float32)  # or what is fed
+        output, state = tf.nn.dynamic_rnn(network, inputs, length, init_state)
+
+# %% Sequence Labelling
+with tf.name_scope("Sequence_Labelling"):
+    target = tf.placeholder(tf.int32, [None, None])  # numbers, not one-hot rows
+    logit = tf.layers.dense(output, out_size)  # [batch_size, steps, out_size]
+    prediction = tf.nn.softmax(logit)  # [batch_size, steps, out_size]
+
+    # The article flattens all steps, also those of the padding: a 27th letter, easy to
+    # read. They are left out here. And no reduce_mean: the loss is the mean already.
+    real = tf.sequence_mask(length, tf.shape(data)[1])
+    flat_target = tf.boolean_mask(target, real)
+    flat_logit = tf.boolean_mask(logit, real)
+    loss = tf.losses.sparse_softmax_cross_entropy(flat_target, flat_logit)
+
+    rate = tf.placeholder(tf.float32, [])
+    train_step = tf.train.RMSPropOptimizer(rate).minimize(loss)
+
+# %% Watching it learn
+picture = LivePicture("seq_label", plot_file, (13, 6))
+figure = picture.figure
+figure.subplots_adjust(0.07, 0.1, 0.98, 0.92, wspace=0.2, hspace=0.4)
+loss_axes = figure.add_subplot(231, title="Loss, nats (dashed: guessing)", yscale="log")
+loss_axes.axhline(np.log(out_size), color="gray", ls="--", lw=1)
+(loss_line,) = loss_axes.plot([], [], lw=0.8)
+error_axes = figure.add_subplot(234, xlabel="epoch", xlim=(0, num_epochs))
+error_axes.set(title="Error on the test set, %", ylim=(0, 100))
+(letter_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="letters")
+(word_line,) = error_axes.plot([], [], "ro:", clip_on=False, label="words")
+error_axes.legend(loc="lower left")
+axes = figure.add_axes([0.37, 0.02, 0.62, 0.9])
+axes.set_title("Test words: what it reads; red where it is wrong, over what is right")
+shown = np.linspace(0, len(x_test) - 1, 10).astype(int)
+over, under = {}, {}  # texts by word and step
+for i, example in enumerate(shown):
+    left, top = i // 5 * 120, i % 5 * 34
+    strip = np.hstack(x_test[example, :length_test[example]].reshape(-1, 16, 8))
+    axes.imshow(strip, cmap="gray_r", vmin=0, vmax=1,
+                extent=(left, left + strip.shape[1], top + 16, top))
+    for t in range(length_test[example]):
+        middle = left + 8 * t + 4
+        over[i, t] = axes.text(middle, top, "", ha="center", va="bottom")
+        under[i, t] = axes.text(middle, top + 16, "", ha="center", va="top", color="r")
+axes.set(xlim=(0, 232), ylim=(160, -10))
+axes.axis("off")
+
+
+def plot(losses, errors, guesses):
+    loss_line.set_data(range(len(losses)), losses[:])
+    loss_axes.relim()
+    loss_axes.autoscale_view()  # but where you have zoomed in, it stays
+    for line, error in zip([letter_line, word_line], zip(*errors)):
+        line.set_data(range(1, len(errors) + 1), np.multiply(error, 100))
+    for i, t in over:
+        guess, right = LETTERS[guesses[i, t]], LETTERS[y_test[shown[i], t]]
+        over[i, t].set(text=guess, color="black" if guess == right else "red")
+        under[i, t].set_text("" if guess == right else right)
+    picture.redraw()
+
+
+# %% Training
+# Layers overlap in two threads; to split a product this small costs more than it gains.
+config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
+log = tf.summary.FileWriter(logdir, loss.graph) if logdir else contextlib.nullcontext()
+with tf.Session(config=config) as sess, picture, log:
+    sess.run(tf.global_variables_initializer())
+    losses, errors = [], []
+    for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
+        seconds = 0
+        for batch_idx in range(num_batches):
+            chosen = np.random.randint(len(x_train), size=batch_size)
+            images = shift_images(x_train[chosen].reshape(-1, 16, 8), shift)
+            words = images.reshape(batch_size, steps, features)
+            lengths = length_train[chosen]
+            feed = {dropout: train_dropout, rate: learning_rate * decay**epoch_idx}
+            _loss, start = 0, time.time()
+            for start_idx in range(0, max(lengths), window):
+                end_idx = min(start_idx + window, max(lengths))
+                feed[data] = words[:, start_idx:end_idx]
+                feed[target] = y_train[chosen, start_idx:end_idx]
+                feed[length] = np.clip(lengths - start_idx, 0, window)
+                window_loss, _, _state = sess.run([loss, train_step, state], feed)
+                _loss += window_loss * sum(feed[length]) / sum(lengths)
+                if end_idx < max(lengths):  # no gradient goes back beyond this
+                    feed[init_state] = _state
+            seconds += time.time() - start
+            if not np.isfinite(_loss):
+                sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
             if logdir:
-                log.add_summary(_log, step)
-            if batch == num_batches - 1:
-                fed = {graph.data: x_test, graph.length: length_test}
-                guess = compute_in_parts(sess, graph.prediction, fed, progress)
-                errors.append(count_errors(guess, y_test, length_test))
-                loss = losses[step + 1 - num_batches : step + 1].mean()
-                seconds = (time.time() - start) / (epoch + 1)
-                tqdm.write(
-                    f"Epoch {epoch + 1:2} error {errors[-1][0]:.1%},"
-                    f" of words {errors[-1][1]:.1%}, loss {loss:.4f},"
-                    f" {num_batches * batch_size / seconds:.0f} examples/s,"
-                    f" {seconds * (num_epochs - epoch - 1):.0f} s left"
-                )
-                if logdir:
-                    value = tf.Summary.Value(tag="error", simple_value=errors[-1][0])
-                    log.add_summary(tf.Summary(value=[value]), step)
-            if step % 20 == 0 or batch == num_batches - 1:
-                fed = {graph.data: x_test[shown], graph.length: length_test[shown]}
-                plot(losses[: step + 1], errors, sess.run(graph.prediction, fed))
-                picture.redraw()
-        progress.close()
-        print(f"{errors[-1][2]:.1%} if padding were a letter that is always read right")
-        weights = sess.run(tf.trainable_variables())
-        picture.wait_until_closed()
-    return SimpleNamespace(**locals())
-
-
-def open_session(server, inter_op_threads):
-    """Return a session in this process or on a server, for operations of one thread.
-
-    Of a server's variables it sees its own only; silence of 30 s is an error.
-    """
-    return tf.Session(server, config=tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=inter_op_threads,
-        isolate_session_state=True, operation_timeout_in_ms=30000 if server else 0,
-    ))
-
-
-class Progress(tqdm):
-    """A progress bar; Ctrl-C ends the program at the bar's next update, not in a step.
-
-    A second Ctrl-C does not wait for that.
-    """
-
-    interrupted = False
-
-    def __enter__(self):
-        signal.signal(signal.SIGINT, self.interrupt)
-        return self
-
-    def interrupt(self, *_):
-        if self.interrupted:
-            os._exit(130)
-        self.interrupted = True
-
-    def update(self, n=1):
-        super().update(n)
-        if self.interrupted:
-            sys.exit(130)
-
-    def close(self):
-        super().close()
-        signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-
-
-def number(kind, low, high):
-    """Return an argparse type: numbers of that kind, int or float, from low to high."""
-    def parse(text):
-        with contextlib.suppress(ValueError):
-            if low <= kind(text) <= high:
-                return kind(text)
-        allowed = f"{kind.__name__} from {low} to {high}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, only {allowed}")
-
-    return parse
-
-
-def folder(path):
-    """Return path, made if it was missing; raise ArgumentTypeError if it can't be."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{path!r}: {error.strerror}") from error
-    return path
-
-
-def server(target):
-    """Return target, grpc://host:port, if a tf.train.Server answers there within 10 s.
-
-    Else the program ends with one line and status 1.
-    """
-    config = tf.ConfigProto(operation_timeout_in_ms=10000)
-    try:
-        with tf.Session(target, tf.Graph(), config) as sess:
-            sess.list_devices()
-    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-        why = f"{target!r} is not like grpc://127.0.0.1:2222"
-        raise argparse.ArgumentTypeError(why) from error
-    except tf.errors.OpError:
-        sys.exit(f"No TensorFlow server answers at {target}")
-    return target
-
-
-def parse_flags(argv=None):
-    """Return the flags; a wrong one ends the program with one line and status 2."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.error = lambda why: parser.exit(2, f"{parser.prog}: error: {why}\n")
-    many = 2**32 - 1
-    for name, default, low, high, meaning in [
-        ("num_epochs", num_epochs, 1, many, "how often to test what was learned"),
-        ("num_batches", num_batches, 1, many, "batches of an epoch"),
-        ("batch_size", batch_size, 1, many, "random words in a batch"),
-        ("num_units", num_units, 1, many, "units of a layer"),
-        ("num_layers", num_layers, 1, many, "layers of cells, one on top of another"),
-        ("hidden_units", 0, 0, many,
-         "units of a layer that sees one letter, before the recurrence: 0 is none"),
-        ("dropout", dropout, 0, 0.99, "the share of a layer's outputs that is dropped"),
-        ("learning_rate", learning_rate, 1e-6, many, "how far an update goes"),
-        ("decay", 1.0, 0.01, 1, "factor on the learning rate after each epoch"),
-        ("shift", 0, 0, 7, "move each letter to learn from by up to so many pixels"),
-        ("swap", 0.0, 0, 1,
-         "the share of letters to learn from that change places with other words'"),
-        ("seed", 1, 0, many, "the same seed gives the same data, weights and errors"),
-    ]:
-        parser.add_argument(
-            "--" + name, type=number(type(default), low, high), default=default,
-            help=meaning + " (default: %(default)s)",
-        )
-    parser.add_argument(
-        "--truncated_backprop_length", type=number(int, 1, many), metavar="K",
-        help="letters in a window: how far back a gradient can reach (default: all)",
-    )
-    parser.add_argument(
-        "--cell", choices=CELLS, default="gru",
-        help="what the layers are made of; none: each letter is read by itself"
-        " (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--data", default="drawn", metavar="NAME",
-        help="drawn words, ocr, or a FILE.npz of yours with x_train, y_train,"
-        " length_train, x_test, y_test and length_test (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--split", choices=["words", "folds"], default="words",
-        help="how ocr is parted: new words to test, or folds (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--fold", type=number(int, 0, 9), default=0,
-        help="which fold to learn from; the other nine test (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--invert", action="store_true",
-        help="the other way round: learn from nine folds, test on one",
-    )
-    parser.add_argument(
-        "--bidirectional", action="store_true",
-        help="read words from both sides, with as many units each",
-    )
-    parser.add_argument(
-        "--plot", metavar="FILE", dest="plot_file",
-        help="save the picture here and open no window",
-    )
-    parser.add_argument(
-        "--logdir", metavar="DIR", type=folder,
-        help="write the graph, the losses and the errors here, for TensorBoard to show",
-    )
-    parser.add_argument(
-        "--server", metavar="grpc://HOST:PORT", type=server,
-        help="compute on the tf.train.Server there",
-    )
-    flags = parser.parse_args(argv)
-
-    parts = flags.split, flags.fold, flags.invert
-    if flags.data != "ocr" and parts != ("words", 0, False):
-        parser.error("--split, --fold and --invert are for --data ocr")
-    if flags.split == "words" and parts != ("words", 0, False):
-        parser.error("--fold and --invert are for --split folds")
-    if flags.bidirectional and flags.cell == "none":
-        parser.error("--bidirectional needs a --cell")
-    one_way = flags.cell != "none" and not flags.bidirectional
-    if flags.truncated_backprop_length and not one_way:
-        parser.error("--truncated_backprop_length needs a --cell that reads one way")
-    np.random.seed(flags.seed)
-    try:
-        data = read_sequences(flags.data, *parts)
-    except Exception as error:  # a broken file can lead to any
-        why = getattr(error, "strerror", None) or error
-        parser.error(f"--data {flags.data}: {why}")
-    for name in "data", "split", "fold", "invert":
-        delattr(flags, name)
-    for part in "train", "test":
-        for name in "x", "y", "length":
-            setattr(flags, f"{name}_{part}", data.pop(0))
-    (flags.names,) = data
-    steps = flags.x_train.shape[1]
-    if (flags.truncated_backprop_length or 1) > steps:
-        parser.error(f"--truncated_backprop_length {flags.truncated_backprop_length}"
-                     f" is over {steps}, the longest word's letters")
-    return flags
-
-
-def main(argv=None):
-    """Run the program; return what train found, by name."""
-    return train(**vars(parse_flags(argv)))
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
-    try:
-        main()
-    except SystemError as error:  # TensorFlow 1.15's C++ code wraps the exit in one
-        if not isinstance(error.__cause__, SystemExit):
-            raise
-        sys.exit(130)
-    except (tf.errors.DeadlineExceededError, tf.errors.UnavailableError) as error:
-        sys.exit(f"The TensorFlow server does not answer: {type(error).__name__}")
+                value = tf.Summary.Value(tag="loss", simple_value=_loss)
+                log.add_summary(tf.Summary(value=[value]), len(losses))
+            losses.append(_loss)
+            if batch_idx % 10 == 0:
+                feed = {data: x_test[shown], length: length_test[shown]}
+                plot(losses, errors, np.argmax(sess.run(prediction, feed), axis=2))
+        feed = {data: x_test, length: length_test}
+        guesses = np.argmax(sess.run(prediction, feed), axis=2)
+        wrong = (guesses != y_test) & (np.arange(steps) < length_test[:, np.newaxis])
+        letter_error = wrong.sum() / length_test.sum()
+        word_error = wrong.any(axis=1).mean()
+        errors.append((letter_error, word_error))
+        if logdir:
+            value = tf.Summary.Value(tag="error", simple_value=letter_error)
+            log.add_summary(tf.Summary(value=[value]), len(losses))
+        plot(losses, errors, guesses[shown])
+        tqdm.write(f"Epoch {epoch_idx + 1:2} error {letter_error:.1%},"
+                   f" of words {word_error:.1%},"
+                   f" loss {np.mean(losses[-num_batches:]):.4f},"
+                   f" {num_batches * batch_size / seconds:.0f} examples/s")
+    print(f"{wrong.mean():.1%} if padding were a letter that is always read right")

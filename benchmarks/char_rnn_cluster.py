@@ -1,14 +1,15 @@
-"""char_rnn.py on several machines, which are processes here: speed and learning.
+"""char_rnn_cluster.py on machines that are processes here: its speed and learning.
 
     python benchmarks/char_rnn_cluster.py             # speed; needs Linux's taskset
     python benchmarks/char_rnn_cluster.py --learning
 
-Each worker has one core. Speeds are those that the chief prints for the second epoch,
-when everybody has joined: characters a second of all workers together.
+Each worker has one core. Speeds are those printed for the second epoch, when all have
+joined: characters a second of all workers together.
 """
 import argparse
 import json
 import os
+import pydoc_data.topics
 import re
 import socket
 import subprocess
@@ -17,9 +18,7 @@ import tempfile
 
 import numpy as np
 
-SCRIPT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                      "char_rnn.py")
-SIZES = "--num_hidden_units 256 --num_layers 2"
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def address():
@@ -29,25 +28,27 @@ def address():
 
 
 def run(flags, workers, pinned=True):
-    """Return what the chief printed; workers 0: one process without TF_CONFIG."""
+    """Return what the chief printed; workers 0: char_rnn.py alone."""
     cluster = {"ps": [address()], "worker": [address() for _ in range(workers)]}
     tasks = [("worker", i) for i in range(max(workers, 1))]
     started = []
     with tempfile.TemporaryDirectory() as folder:
         for job, i in [*tasks, ("ps", 0)] if workers else tasks:
             env = dict(os.environ, MPLBACKEND="agg")
+            script, more = "char_rnn.py", "--plot picture.png"
             if workers:
-                task = {"type": job, "index": i}
-                env["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-            command = [sys.executable, SCRIPT, *flags.split(), "--plot", "p.png"]
+                script, more = "char_rnn_cluster.py", "--checkpoint_dir saved"
+                config = {"cluster": cluster, "task": {"type": job, "index": i}}
+                env["TF_CONFIG"] = json.dumps(config)
+            command = [sys.executable, os.path.join(ROOT, script)]
+            command += f"{flags} {more}".split()
             if pinned and job == "worker":
                 command = ["taskset", "-c", str(i), *command]
             place = os.path.join(folder, f"{job}{i}")
             os.mkdir(place)
             started.append(subprocess.Popen(
                 command, cwd=place, env=env, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, universal_newlines=True,
-            ))
+                stderr=subprocess.DEVNULL, universal_newlines=True))
         out = started[0].stdout.read()
         for each in started:
             if each.wait():
@@ -55,57 +56,41 @@ def run(flags, workers, pinned=True):
     return out
 
 
-def print_speed(pairs):
-    import pydoc_data.topics
-
-    text = "\n".join(pydoc_data.topics.topics.values())[:200000]
+def print_speed(rounds):
+    names = ["char_rnn.py", "1 worker, 1 parameter server", "2 workers"]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "text.txt")
         with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        flags = f"{SIZES} --num_epochs 2 --data {path}"
+            f.write("\n".join(pydoc_data.topics.topics.values())[:200000])
+        flags = f"--num_hidden_units 256 --num_epochs 2 --data {path}"
         speeds = np.array([
             [int(re.findall(r"(\d+) characters/s", run(flags, workers))[1])
              for workers in (0, 1, 2)]
-            for _ in range(pairs)
-        ])
-    print("| | characters/s | times (min to max) |\n|---|---|---|")
-    for name, i, against in [
-        ("one machine, no TF_CONFIG", 0, None),
-        ("1 worker, 1 parameter server, against one machine", 1, 0),
-        ("2 workers, 1 parameter server, against 1 worker", 2, 1),
-    ]:
-        cells = [name, f"{np.median(speeds[:, i]):.0f}", ""]
-        if against is not None:
-            ratios = speeds[:, i] / speeds[:, against]
-            cells[2] = (f"**{np.median(ratios):.2f}** ({ratios.min():.2f} to"
-                        f" {ratios.max():.2f})")
-        print("|", " | ".join(cells), "|")
+            for _ in range(rounds)])
+    print("| | characters/s | times the line above (min to max) |\n|---|---|---|")
+    for i, name in enumerate(names):
+        ratios = speeds[:, i] / speeds[:, max(i - 1, 0)]
+        print(f"| {name} | {np.median(speeds[:, i]):.0f} | **{np.median(ratios):.2f}**"
+              f" ({ratios.min():.2f} to {ratios.max():.2f}) |")
 
 
 def print_learning(seeds, num_epochs):
     print("| seed | 1 worker | 2 workers | more |\n|---|---|---|---|")
     for seed in seeds:
         flags = f"--data shakespeare --num_epochs {num_epochs} --seed {seed}"
-        one, two = (
+        one, two = [
             float(re.findall(r"validation (\S+) nats", run(flags, workers, False))[-1])
-            for workers in (1, 2)
-        )
+            for workers in (1, 2)]
         print(f"| {seed} | {one:.4f} | {two:.4f} | {two - one:+.4f} |", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=5, help="rounds of all three")
-    parser.add_argument("--learning", action="store_true", help="losses, not speeds")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--num_epochs", type=int, default=5, help="of --learning")
-    flags = parser.parse_args()
-    if flags.learning:
-        print_learning(flags.seeds, flags.num_epochs)
-    else:
-        print_speed(flags.pairs)
-
-
-if __name__ == "__main__":
-    main()
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--rounds", type=int, default=5, help="of all three in turn")
+parser.add_argument("--learning", action="store_true", help="losses, not speeds")
+parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+parser.add_argument("--num_epochs", type=int, default=5, help="of --learning")
+flags = parser.parse_args()
+if flags.learning:
+    print_learning(flags.seeds, flags.num_epochs)
+else:
+    print_speed(flags.rounds)

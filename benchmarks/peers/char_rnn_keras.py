@@ -1,0 +1,35 @@
+"""The network of char_rnn.py in Keras: FILE MODEL. Prints characters/s."""
+import os
+import sys
+import time
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import tensorflow as tf
+from tensorflow import keras
+
+file, model = sys.argv[1:]
+with open(file, encoding="utf-8") as f:
+    text = f.read()
+vocabulary, ids = np.unique(list(text), return_inverse=True)
+ids = ids[: len(ids) * 9 // 10]
+row_length = (len(ids) - 1) // 50 // 50 * 50
+rows = [ids[i : i + 50 * row_length].reshape(50, row_length) for i in (0, 1)]
+X, y = (np.concatenate(np.split(part, row_length // 50, axis=1)) for part in rows)
+
+layer = {"rnn": keras.layers.SimpleRNN, "gru": keras.layers.GRU,
+         "lstm": keras.layers.LSTM}[model]
+inputs = keras.Input(batch_shape=(50, 50), dtype="int32")
+outputs = keras.layers.Embedding(len(vocabulary), 128)(inputs)
+for _ in range(2):
+    outputs = layer(128, return_sequences=True, stateful=True)(outputs)
+network = keras.Model(inputs, keras.layers.Dense(len(vocabulary))(outputs))
+# TensorFlow 1.15's optimizers clip each gradient by itself.
+clip = "clipnorm" if tf.__version__ < "2" else "global_clipnorm"
+network.compile(keras.optimizers.Adam(0.002, **{clip: 5.0}),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+for _ in range(2):
+    start = time.time()
+    network.fit(X, y, batch_size=50, epochs=1, shuffle=False, verbose=0)
+print(f"training {X.size / (time.time() - start):.0f} characters/s")

@@ -285,7 +285,7 @@ def run_ahead(past):
 # %% The picture: Fig 02, Fig 03 and the forecast
 picture = LivePicture("rnn_internals", plot_file, (13, 7.5))
 figure = picture.figure
-axes = figure.add_axes([0.06, 0.08, 0.3, 0.33], xlabel="epoch", ylim=(0.9, 2.1))
+axes = figure.add_axes([0.06, 0.08, 0.3, 0.33], xlabel="epoch", ylim=(0.9, 2.7))
 axes.set(title="Root mean square error on the part held out", xlim=(0, num_epochs))
 for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
     axes.axhline(value, color="gray", ls=style, lw=1, label=name)

@@ -359,7 +359,7 @@ def rnn_inputs(input_data):
 
 if model in ("rnn", "gru", "lstm"):
     rnn_cell_types = {"rnn": tf.nn.rnn_cell.BasicRNNCell, "gru": tf.nn.rnn_cell.GRUCell,
-                      "lstm": tf.nn.rnn_cell.LSTMCell}
+                      "lstm": tf.nn.rnn_cell.BasicLSTMCell}
     cells = []
     for _ in range(num_layers):  # the article's layers are one cell, repeated
         single_cell = rnn_cell_types[model](num_hidden_units)

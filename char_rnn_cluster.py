@@ -168,7 +168,7 @@ if job == "ps":
 # %% V. TF RNN Library Implementation
 tf.set_random_seed(seed)
 rnn_cell_types = {"rnn": tf.nn.rnn_cell.BasicRNNCell, "gru": tf.nn.rnn_cell.GRUCell,
-                  "lstm": tf.nn.rnn_cell.LSTMCell}
+                  "lstm": tf.nn.rnn_cell.BasicLSTMCell}
 with tf.device(tf.train.replica_device_setter(worker_device=task, cluster=cluster)):
     X, y = [tf.placeholder(tf.int32, [None, num_steps]) for _ in range(2)]
     W_input = tf.get_variable("rnn_inputs/W_input", [len(vocabulary), num_hidden_units],

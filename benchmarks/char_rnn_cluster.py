@@ -11,35 +11,28 @@ import json
 import os
 import pydoc_data.topics
 import re
-import socket
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def address():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 def run(flags, workers, pinned=True):
     """Return what the chief printed; workers 0: char_rnn.py alone."""
-    cluster = {"ps": [address()], "worker": [address() for _ in range(workers)]}
-    tasks = [("worker", i) for i in range(max(workers, 1))]
+    hosts = [f"127.0.0.1:{20000 + i}" for i in range(workers + 1)]
+    tasks = [("worker", i) for i in range(workers)] + [("ps", 0)]
+    script, more = "char_rnn_cluster.py", "--checkpoint_dir saved"
+    if not workers:
+        tasks, script, more = [("worker", 0)], "char_rnn.py", "--plot picture.png"
     started = []
     with tempfile.TemporaryDirectory() as folder:
-        for job, i in [*tasks, ("ps", 0)] if workers else tasks:
-            env = dict(os.environ, MPLBACKEND="agg")
-            script, more = "char_rnn.py", "--plot picture.png"
-            if workers:
-                script, more = "char_rnn_cluster.py", "--checkpoint_dir saved"
-                config = {"cluster": cluster, "task": {"type": job, "index": i}}
-                env["TF_CONFIG"] = json.dumps(config)
+        for job, i in tasks:
+            config = {"cluster": {"ps": hosts[:1], "worker": hosts[1:]},
+                      "task": {"type": job, "index": i}}
             command = [sys.executable, os.path.join(ROOT, script)]
             command += f"{flags} {more}".split()
             if pinned and job == "worker":
@@ -47,8 +40,9 @@ def run(flags, workers, pinned=True):
             place = os.path.join(folder, f"{job}{i}")
             os.mkdir(place)
             started.append(subprocess.Popen(
-                command, cwd=place, env=env, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, universal_newlines=True))
+                command, cwd=place, env=dict(os.environ, TF_CONFIG=json.dumps(config)),
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                universal_newlines=True))
         out = started[0].stdout.read()
         for each in started:
             if each.wait():
@@ -56,41 +50,31 @@ def run(flags, workers, pinned=True):
     return out
 
 
-def print_speed(rounds):
-    names = ["char_rnn.py", "1 worker, 1 parameter server", "2 workers"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "text.txt")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write("\n".join(pydoc_data.topics.topics.values())[:200000])
-        flags = f"--num_hidden_units 256 --num_epochs 2 --data {path}"
-        speeds = np.array([
-            [int(re.findall(r"(\d+) characters/s", run(flags, workers))[1])
-             for workers in (0, 1, 2)]
-            for _ in range(rounds)])
-    print("| | characters/s | times the line above (min to max) |\n|---|---|---|")
-    for i, name in enumerate(names):
-        ratios = speeds[:, i] / speeds[:, max(i - 1, 0)]
-        print(f"| {name} | {np.median(speeds[:, i]):.0f} | **{np.median(ratios):.2f}**"
-              f" ({ratios.min():.2f} to {ratios.max():.2f}) |")
-
-
-def print_learning(seeds, num_epochs):
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--rounds", type=int, default=5, help="of all three in turn")
+parser.add_argument("--learning", action="store_true", help="losses, not speeds")
+chosen = parser.parse_args()
+if chosen.learning:
     print("| seed | 1 worker | 2 workers | more |\n|---|---|---|---|")
-    for seed in seeds:
-        flags = f"--data shakespeare --num_epochs {num_epochs} --seed {seed}"
+    for seed in 1, 2, 3:
+        flags = f"--data shakespeare --num_epochs 5 --seed {seed}"
         one, two = [
             float(re.findall(r"validation (\S+) nats", run(flags, workers, False))[-1])
             for workers in (1, 2)]
         print(f"| {seed} | {one:.4f} | {two:.4f} | {two - one:+.4f} |", flush=True)
-
-
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--rounds", type=int, default=5, help="of all three in turn")
-parser.add_argument("--learning", action="store_true", help="losses, not speeds")
-parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-parser.add_argument("--num_epochs", type=int, default=5, help="of --learning")
-flags = parser.parse_args()
-if flags.learning:
-    print_learning(flags.seeds, flags.num_epochs)
 else:
-    print_speed(flags.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "text.txt")
+        text = "\n".join(pydoc_data.topics.topics.values())[:200000]
+        Path(path).write_text(text, encoding="utf-8")
+        flags = f"--num_hidden_units 256 --num_epochs 2 --data {path}"
+        speeds = np.array([
+            [int(re.findall(r"(\d+) characters/s", run(flags, workers))[1])
+             for workers in (0, 1, 2)]
+            for _ in range(chosen.rounds)])
+    print("| | characters/s | times the line above (min to max) |\n|---|---|---|")
+    names = ["char_rnn.py", "1 worker, 1 parameter server", "2 workers"]
+    for i, name in enumerate(names):
+        ratios = speeds[:, i] / speeds[:, max(i - 1, 0)]
+        print(f"| {name} | {np.median(speeds[:, i]):.0f} | **{np.median(ratios):.2f}**"
+              f" ({ratios.min():.2f} to {ratios.max():.2f}) |")

@@ -5,7 +5,6 @@
 Learned: the last 100 batches of an epoch cost less than 0.02 nats on average.
 """
 import contextlib
-import io
 import multiprocessing
 import os
 import runpy
@@ -22,7 +21,7 @@ def learned_after(lowest_weight, seed):
     Figure.savefig = lambda *_: None  # nothing is drawn
     flags = f"--lowest_weight {lowest_weight} --seed {seed} --num_epochs 15"
     sys.argv = [ECHO_RNN, *flags.split(), "--plot", "unused.png"]
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(None):
         loss_list = runpy.run_path(ECHO_RNN)["loss_list"]
     at_the_end = np.reshape(loss_list, (15, -1))[:, -100:].mean(axis=1)
     return min([*np.flatnonzero(at_the_end < 0.02) + 1, 99])

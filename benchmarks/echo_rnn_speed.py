@@ -1,85 +1,61 @@
-"""Time echo_rnn.py against the article's program, whole processes in turn.
+"""Time echo_rnn.py against the article's program, in turn.
 
     python benchmarks/echo_rnn_speed.py     # 5 minutes on 2 CPU cores
 
-Without a display all of it runs under xvfb-run.
+Each program runs as it is; the time is that from its first line to its last one, 10
+epochs, of which both print every 100th batch. Without a display all of it runs under
+xvfb-run.
 """
 import argparse
-import importlib
 import os
-import runpy
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import numpy as np
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-ARTICLE = os.path.join(HERE, "peers", "echo_rnn_article.py")
-OURS = os.path.join(os.path.dirname(HERE), "echo_rnn.py")
-# The situation, matplotlib's backend, flags for the article's program, and for ours.
-SITUATIONS = [
-    ("no picture, ours with one in a file", "Agg", ["--no_drawing"], []),
-    ("window", "TkAgg", [], []),
-]
+ARTICLE = [os.path.join(HERE, "peers", "echo_rnn_article.py")]
+OURS = [os.path.join(os.path.dirname(HERE), "echo_rnn.py"), "--num_epochs", "10"]
+# The situation, matplotlib's backend, a flag for the article's program.
+SITUATIONS = [("no picture, ours with one in a file", "Agg", ["no_drawing"]),
+              ("window", "TkAgg", [])]
 
 
-def run_here(path, flags):
-    """Run a program to its end, without waiting for its window to be closed."""
-    if path == OURS and os.environ["MPLBACKEND"] == "TkAgg":
-        import matplotlib.pyplot as plt
-        from matplotlib.backends.backend_tkagg import FigureCanvasTkAgg
-
-        FigureCanvasTkAgg.start_event_loop = lambda *_: plt.close("all")
-    sys.argv = [path, *flags]
-    for library in ["matplotlib.pyplot", "tensorflow.compat.v1"]:
-        importlib.import_module(library)
-    start = time.perf_counter()
-    runpy.run_path(path, run_name="__main__")
-    print("seconds", time.perf_counter() - start)
-
-
-def measure(backend, *words):
-    """Return a program's seconds without the imports, and those of the process."""
-    command = [sys.executable, os.path.abspath(__file__), "--run", *words]
+def measure(command, backend):
+    """Return the seconds between a program's first line and its last one."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        out = subprocess.check_output(
-            command, cwd=folder, env=dict(os.environ, MPLBACKEND=backend),
-            stderr=subprocess.DEVNULL, universal_newlines=True,
-        )
-    return float(out.split()[-1]), time.perf_counter() - start
+        program = subprocess.Popen(
+            [sys.executable, "-u", *command], cwd=folder, stdout=subprocess.PIPE,
+            env=dict(os.environ, MPLBACKEND=backend), stderr=subprocess.DEVNULL,
+            universal_newlines=True)
+        epochs = start = 0
+        while epochs < 10:
+            line = program.stdout.readline()
+            if line.startswith("New data"):
+                start = start or time.perf_counter()
+            elif line.startswith("Step 600"):
+                epochs += 1
+        seconds = time.perf_counter() - start
+        program.kill()  # a window would wait until it is closed
+        program.communicate()
+    return seconds
 
 
-def times_faster(pairs):
-    """Return three cells of a table: both medians, and that of the ratios."""
-    article, ours = (statistics.median(side) for side in zip(*pairs))
-    ratios = sorted(a / b for a, b in pairs)
-    return (f"{article:.1f} | {ours:.1f} | **{statistics.median(ratios):.1f}**"
-            f" ({ratios[0]:.1f} to {ratios[-1]:.1f})")
-
-
-def main():
-    if sys.argv[1:2] == ["--run"]:
-        return run_here(sys.argv[2], sys.argv[3:])
-    if sys.platform == "linux" and "DISPLAY" not in os.environ:
-        screen = ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
-        os.execvp(screen[0], screen + [sys.executable] + sys.argv)
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="pairs for a row")
-    parser.add_argument("--num_epochs", default="10", help="of each run")
-    flags = parser.parse_args()
-    print("| situation | article, s | ours, s | times faster (min to max) "
-          "| imports included: article, s | ours, s | times faster |")
-    print("|---|---|---|---|---|---|---|")
-    for situation, backend, for_article, for_ours in SITUATIONS:
-        epochs = ["--num_epochs", flags.num_epochs]
-        runs = [(measure(backend, ARTICLE, *epochs, *for_article),
-                 measure(backend, OURS, *epochs, *for_ours)) for _ in range(flags.runs)]
-        without = times_faster([(article[0], ours[0]) for article, ours in runs])
-        whole = times_faster([(article[1], ours[1]) for article, ours in runs])
-        print(f"| {situation} | {without} | {whole} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+if sys.platform == "linux" and "DISPLAY" not in os.environ:
+    screen = ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
+    os.execvp(screen[0], screen + [sys.executable] + sys.argv)
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--rounds", type=int, default=5, help="pairs for a row")
+rounds = parser.parse_args().rounds
+print("| situation | article, s | ours, s | times faster (min to max) |")
+print("|---|---|---|---|")
+for situation, backend, flags in SITUATIONS:
+    pairs = [(measure(ARTICLE + flags, backend), measure(OURS, backend))
+             for _ in range(rounds)]
+    article, ours = np.transpose(pairs)
+    ratios = article / ours
+    print(f"| {situation} | {np.median(article):.1f} | {np.median(ours):.1f} |"
+          f" **{np.median(ratios):.1f}** ({min(ratios):.1f} to {max(ratios):.1f}) |",
+          flush=True)

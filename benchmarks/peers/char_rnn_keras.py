@@ -2,16 +2,15 @@
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-import tensorflow as tf
 from tensorflow import keras
 
 file, model = sys.argv[1:]
-with open(file, encoding="utf-8") as f:
-    text = f.read()
+text = Path(file).read_text(encoding="utf-8")
 vocabulary, ids = np.unique(list(text), return_inverse=True)
 ids = ids[: len(ids) * 9 // 10]
 row_length = (len(ids) - 1) // 50 // 50 * 50
@@ -25,9 +24,7 @@ outputs = keras.layers.Embedding(len(vocabulary), 128)(inputs)
 for _ in range(2):
     outputs = layer(128, return_sequences=True, stateful=True)(outputs)
 network = keras.Model(inputs, keras.layers.Dense(len(vocabulary))(outputs))
-# TensorFlow 1.15's optimizers clip each gradient by itself.
-clip = "clipnorm" if tf.__version__ < "2" else "global_clipnorm"
-network.compile(keras.optimizers.Adam(0.002, **{clip: 5.0}),
+network.compile(keras.optimizers.Adam(0.002, global_clipnorm=5.0),
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 for _ in range(2):
     start = time.time()

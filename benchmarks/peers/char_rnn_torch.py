@@ -1,17 +1,17 @@
 """The network of char_rnn.py in PyTorch: FILE MODEL. Prints characters/s."""
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 file, model = sys.argv[1:]
-with open(file, encoding="utf-8") as f:
-    text = f.read()
+text = Path(file).read_text(encoding="utf-8")
 vocabulary, ids = np.unique(list(text), return_inverse=True)
 ids = torch.from_numpy(ids[: len(ids) * 9 // 10].astype(np.int64))
-row_length = (len(ids) - 1) // 50
+row_length = (len(ids) - 1) // 50 // 50 * 50
 X = ids[: 50 * row_length].reshape(50, row_length)
 y = ids[1 : 50 * row_length + 1].reshape(50, row_length)
 
@@ -24,8 +24,8 @@ head = nn.Linear(128, len(vocabulary))
 parameters = [*embedding.parameters(), *rnn.parameters(), *head.parameters()]
 optimizer = torch.optim.Adam(parameters, lr=0.002)
 for _ in range(2):
-    state, start, done = None, time.time(), 0
-    for i in range(0, row_length - 49, 50):
+    state, start = None, time.time()
+    for i in range(0, row_length, 50):
         outputs, state = rnn(embedding(X[:, i : i + 50]), state)
         logits = head(outputs).reshape(-1, len(vocabulary))
         loss = nn.functional.cross_entropy(logits, y[:, i : i + 50].reshape(-1))
@@ -35,8 +35,7 @@ for _ in range(2):
         optimizer.step()
         loss.item()  # char_rnn.py fetches it, too
         state = tuple(s.detach() for s in state) if model == "lstm" else state.detach()
-        done += 2500
-print(f"training {done / (time.time() - start):.0f} characters/s")
+print(f"training {X.nelement() / (time.time() - start):.0f} characters/s")
 
 with torch.inference_mode():
     char, state, chars, start = ids[:1].reshape(1, 1), None, [], time.time()

@@ -1,7 +1,4 @@
-"""The network of seq_classify.py in Keras 3; prints the examples/s of each epoch.
-
-    python benchmarks/peers/seq_keras.py 10 100   # batch size, batches an epoch
-"""
+"""The network of seq_classify.py in Keras: BATCH_SIZE NUM_BATCHES. Prints speed."""
 import sys
 import time
 

@@ -1,7 +1,4 @@
-"""The network of seq_classify.py in PyTorch; prints the examples/s of each epoch.
-
-    python benchmarks/peers/seq_torch.py 10 100   # batch size, batches an epoch
-"""
+"""The network of seq_classify.py in PyTorch: BATCH_SIZE NUM_BATCHES. Prints speed."""
 import sys
 import time
 

@@ -1,7 +1,7 @@
-"""The test errors of seq_classify.py and seq_label.py, seed by seed, as Markdown.
+"""Test errors and validation losses at the end of a run, seed by seed, as Markdown.
 
-    python benchmarks/seq_errors.py --seeds 1 2 3            # the article's settings
-    python benchmarks/seq_errors.py --long --seeds 1 2 3     # the longer commands
+    python benchmarks/seeds.py            # an hour on 2 CPU cores
+    python benchmarks/seeds.py --long     # the longer commands: 4 hours
 """
 import argparse
 import os
@@ -11,13 +11,16 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SHORT = ["seq_classify.py --data mnist"]
+SHORT = [f"char_rnn.py --data shakespeare --model {m}" for m in ("rnn", "gru", "lstm")]
+SHORT.append("seq_classify.py --data mnist")
 for split in "words", "folds":
     for cell in "--cell none", "--cell gru", "--cell gru --bidirectional 1":
         SHORT.append(f"seq_label.py --data ocr {cell} --split {split}")
 OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002"
        " --decay 0.85 --shift 1")
 LONG = [
+    "char_rnn.py --data shakespeare --num_hidden_units 256 --dropout 0.4"
+    " --input_dropout 0.1 --average_decay 0.999 --num_epochs 24",
     "seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
     " --batch_size 100 --num_batches 600 --learning_rate 0.002 --decay 0.75 --shift 2",
     "seq_label.py --data ocr --cell none --hidden_units 1024 --dropout 0.4" + OCR,
@@ -34,16 +37,17 @@ parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
 chosen = parser.parse_args()
 print("| command |", " | ".join(f"seed {seed}" for seed in chosen.seeds), "|")
 print("|---" * (len(chosen.seeds) + 1) + "|")
-with tempfile.TemporaryDirectory() as folder:
-    for command in LONG if chosen.long else SHORT:
-        if chosen.only not in command:
-            continue
-        print(f"| `{command}`", end=" ", flush=True)
-        for seed in chosen.seeds:
+for command in LONG if chosen.long else SHORT:
+    if chosen.only not in command:
+        continue
+    print(f"| `{command}`", end=" ", flush=True)
+    for seed in chosen.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            script, *words = command.split()
             printed = subprocess.check_output(
-                [sys.executable, *command.split(), "--seed", str(seed),
-                 "--plot", os.path.join(folder, "unused.png")],
-                cwd=ROOT, stderr=subprocess.DEVNULL, universal_newlines=True)
-            error = re.findall(r"error (\S+%)", printed)[-1]  # of letters, in words
-            print(f"| {error}", end=" ", flush=True)
-        print("|", flush=True)
+                [sys.executable, os.path.join(ROOT, script), *words, "--seed",
+                 str(seed), "--plot", "unused.png"],
+                cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
+        result = re.findall(r"error \S+%|validation \S+ nats", printed)[-1]
+        print(f"| {result.split()[1]}", end=" ", flush=True)
+    print("|", flush=True)

@@ -1,12 +1,15 @@
 """What the tests share: scripts run in this process or in their own, a screen."""
+import http.server
 import os
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -76,6 +79,10 @@ class Process:
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)
 
+    def kill(self):
+        self.process.kill()
+        return self.process.communicate()[0]
+
     def end(self, seconds=120):
         """Wait; return exit status, standard output, standard error but for C++'s."""
         out, err = self.process.communicate(timeout=seconds)
@@ -105,20 +112,7 @@ def start(tmp_path):
 
     yield start_script
     for each in started:
-        each.process.kill()
-        each.process.communicate()
-
-
-def read_log(tf, folder):
-    """Return what --logdir wrote: {tag: its values}, and the graph's outer scopes."""
-    (name,) = os.listdir(folder)
-    events = list(tf.train.summary_iterator(os.path.join(folder, name)))
-    (graph,) = [tf.GraphDef.FromString(e.graph_def) for e in events if e.graph_def]
-    curves = {}
-    for event in sorted(events, key=lambda event: event.step):
-        for value in event.summary.value:
-            curves.setdefault(value.tag, []).append(value.simple_value)
-    return curves, {node.name.split("/")[0] for node in graph.node}
+        each.kill()
 
 
 def is_whole_png(path):
@@ -148,3 +142,41 @@ def screen():
     for process in (manager, server):
         process.terminate()
         process.wait()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Yield a server's address for tmp_path / "served", and what it was asked for."""
+    (tmp_path / "served").mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def translate_path(self, path):
+            asked.append(path)
+            return str(tmp_path / "served") + path
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", asked
+    server.shutdown()
+    server.server_close()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def numpy_cell(kind, w, x, state):
+    """Return what TensorFlow's cells make of rows of inputs: their [h], or [c, h]."""
+    h = state[-1]
+    if kind == "rnn":
+        return [np.tanh(np.hstack([x, h]) @ w[0] + w[1])]
+    if kind == "gru":
+        r, u = np.split(sigmoid(np.hstack([x, h]) @ w[0] + w[1]), 2, axis=1)
+        return [u * h + (1 - u) * np.tanh(np.hstack([x, r * h]) @ w[2] + w[3])]
+    i, j, f, o = np.split(np.hstack([x, h]) @ w[0] + w[1], 4, axis=1)
+    c = sigmoid(f + 1) * state[0] + sigmoid(i) * np.tanh(j)
+    return [c, sigmoid(o) * np.tanh(c)]

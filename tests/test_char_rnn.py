@@ -2,7 +2,6 @@
 import collections
 import glob
 import hashlib
-import http.server
 import json
 import os
 import random
@@ -10,13 +9,12 @@ import re
 import runpy
 import shutil
 import sys
-import threading
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, is_whole_png, read_log
+from conftest import ROOT, numpy_cell
 
 SCRIPT = os.path.join(ROOT, "char_rnn.py")
 TEXT = "".join(random.Random(0).choices("abcde fgh\n", k=600))
@@ -50,10 +48,6 @@ def trained(tmp_path_factory):
 
 
 # --- Against the equations ---
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 def equations(model, weights, X, state):
     """Return logits [rows, steps, classes] and the state, of all layers, from numpy.
 
@@ -68,20 +62,12 @@ def equations(model, weights, X, state):
         x = np.eye(len(b_softmax))[chars] if embedding is None else embedding[chars]
         for layer in range(len(state)):
             w = weights[layer * per_layer : (layer + 1) * per_layer]
-            old = state[layer, -1]
             if model == "manual":
-                x = np.tanh(x @ w[0] + old @ w[1] + w[2])
-            elif model == "rnn":
-                x = np.tanh(np.hstack([x, old]) @ w[0] + w[1])
-            elif model == "gru":
-                r, u = np.split(sigmoid(np.hstack([x, old]) @ w[0] + w[1]), 2, axis=1)
-                x = u * old + (1 - u) * np.tanh(np.hstack([x, r * old]) @ w[2] + w[3])
+                x = np.tanh(x @ w[0] + state[layer, -1] @ w[1] + w[2])
+                state[layer, -1] = x
             else:
-                i, j, f, o = np.split(np.hstack([x, old]) @ w[0] + w[1], 4, axis=1)
-                c = sigmoid(f + 1) * state[layer, 0] + sigmoid(i) * np.tanh(j)
-                x = sigmoid(o) * np.tanh(c)
-                state[layer, 0] = c
-            state[layer, -1] = x
+                state[layer] = numpy_cell(model, w, x, state[layer])
+                x = state[layer, -1]
         logits.append(x @ W_softmax + b_softmax)
     return np.stack(logits, 1), state
 
@@ -184,7 +170,7 @@ def test_training_is_adam_with_gradients_cut_to_a_norm(trained):
     np.testing.assert_allclose(values(run)[0], weights[0], atol=1e-4)
 
 
-def test_numpy_equals_finite_differences_and_section_IV(trained):
+def test_numpy_equals_section_IV_and_so_the_equations(trained):
     run = trained("manual --num_layers 1 --batch_size 1 --num_steps 9")
     numbers = np.random.RandomState(0)
     for w in run.weights:
@@ -193,15 +179,6 @@ def test_numpy_equals_finite_differences_and_section_IV(trained):
     hprev = numbers.uniform(-1, 1, (5, 1))
     loss, xs, hs, ps = run.forward_pass(X[0], y[0], hprev)
     found = run.backward_pass(y[0], xs, hs, ps)
-    for w, dw in zip(run.weights, found):
-        for idx in numbers.choice(w.size, min(5, w.size), replace=False):
-            slope = 0
-            for way in (1e-5, -1e-5):
-                w.flat[idx] += way
-                slope += run.forward_pass(X[0], y[0], hprev)[0] / way / 2
-                w.flat[idx] -= way
-            assert dw.flat[idx] == pytest.approx(slope, abs=1e-6)
-
     Wxh, Whh, Why, bh, by = (w.T for w in run.weights)
     for variable, w in zip(run.trainable_vars, [Wxh, Whh, bh, Why, by]):
         variable.load(w.reshape(variable.shape), run.sess)
@@ -224,8 +201,6 @@ def test_numpy_learns_by_adagrad_and_validates_from_where_training_has_arrived(r
         loss, state = names.numpy_step(X, y, state, 0)
         losses.append(loss)
     assert names.validation_loss == pytest.approx(np.mean(losses), abs=1e-9)
-    X, y = next(names.generate_batch(names.validation))
-    assert abs(names.numpy_step(X, y, None, 0)[0] - names.validation_loss) > 1e-8
 
     X, y = windows(2, (1, 25))
     for w, mem in zip(names.weights, names.memory):
@@ -267,15 +242,13 @@ def test_characters_are_drawn_as_often_as_softmax_says(run, model, top_k, limit)
 
 
 # --- The text ---
-def test_windows_tile_the_text_in_order(trained):
+def test_windows_tile_the_text_and_counting_counts_it(trained):
     batches = list(trained("gru").generate_batch(np.arange(101)))  # 3 rows of 33
     X = np.hstack([X for X, _ in batches])
     assert X.shape == (3, 32)
     np.testing.assert_array_equal(X, [np.arange(i, i + 32) for i in (0, 33, 66)])
     np.testing.assert_array_equal(np.hstack([y for _, y in batches]), X + 1)
 
-
-def test_what_counting_knows_equals_counting_by_hand(trained):
     first, last = TEXT[:540], TEXT[540:]
     ones = collections.Counter(first)
     twos = collections.Counter(zip(first, first[1:]))
@@ -295,31 +268,23 @@ def test_5000_characters_a_mark_and_windows_line_ends(run, tmp_path):
     assert "".join(names.vocabulary[i] for i in names.raw_data) == letters * 2
 
 
-def test_shakespeare_is_downloaded_once(run, refused, tmp_path, capsys):
+def test_shakespeare_is_downloaded_once(run, refused, serve, tmp_path, capsys):
     """The script is a copy in which the address and the digest are others."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(TEXT.encode())
-
-    serving = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    url, asked = serve
+    (tmp_path / "served" / "input.txt").write_bytes(TEXT.encode())
     with open(SCRIPT, encoding="utf-8") as f:
         script = f.read()
     sha256 = hashlib.sha256(TEXT.encode()).hexdigest()
-    url = f"http://127.0.0.1:{serving.server_port}"
-    for name, value in [("url", url), ("sha256", sha256)]:
+    for name, value in [("url", url[:-1]), ("sha256", sha256)]:
         script = re.sub(f"^{name} = .*$", f'{name} = "{value}"', script, flags=re.M)
     (tmp_path / "copy.py").write_text(script, encoding="utf-8")
     flags = ["--data", "shakespeare", "--prime", "Ω", "--num_steps", "2"]
     with pytest.raises(SystemExit):
         run(str(tmp_path / "copy.py"), flags)
     assert (tmp_path / "data" / "shakespeare.txt").read_bytes() == TEXT.encode()
-    serving.shutdown()
-    serving.server_close()
     capsys.readouterr()
     assert "--prime: {'Ω'} not in the text" in refused(str(tmp_path / "copy.py"), flags)
+    assert asked == ["/input.txt"]
 
 
 # --- Training ---
@@ -378,21 +343,7 @@ def test_it_learns_from_the_manual(run, tmp_path, model, most):
     assert run("char_rnn.py", flags).validation_loss < most
 
 
-def test_logdir_holds_the_curves_and_the_headings(run):
-    names = run("char_rnn.py", TINY + "--logdir log")
-    curves, scopes = read_log(names.tf, "log")
-    for name, curve in names.curves.items():
-        np.testing.assert_allclose(curves[name], [loss for _, loss in curve], rtol=1e-6)
-    assert {"Data_placeholders", "Training", "Sampling", "rnn_inputs"} <= scopes
-
-
 # --- Checkpoints ---
-def saved(tf, folder, name):
-    """Return the variables of a checkpoint by name."""
-    reader = tf.train.load_checkpoint(tf.train.latest_checkpoint(folder, name))
-    return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-
-
 @pytest.mark.parametrize("model", ["lstm --average_decay .9", "manual --decay_rate 40"])
 def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, model):
     """At decay_rate 40 updates get wilder: the last epoch is not the best."""
@@ -406,27 +357,17 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     assert parts.written == whole.written
     assert sorted(os.listdir("whole")) == sorted(os.listdir("char_rnn_1"))
     assert len(glob.glob("whole/*.index")) == 2
-    for name in ("newest", "best"):
-        known, found = (saved(whole.tf, d, name) for d in ("whole", "char_rnn_1"))
-        assert known.keys() == found.keys()
-        for key in known:
-            np.testing.assert_array_equal(known[key], found[key], key)
-
-    os.mkdir("elsewhere")
-    shutil.move("char_rnn_1", "elsewhere/moved")
+    shutil.move("char_rnn_1", "moved")
     os.remove("text.txt")
     losses = [loss for _, loss in whole.curves["validation"]]
     best = int(np.argmin(losses))
     assert best < 2 or model.startswith("lstm")
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        run("char_rnn.py", "--sample 500 --prime ab --checkpoint_dir elsewhere/moved")
+        run("char_rnn.py", "--sample 500 --prime ab --checkpoint_dir moved")
     out = capsys.readouterr().out
     written = "".join("  | " + line for line in out.splitlines(True))
     assert texts[best].partition("\n")[2].startswith(written)
-    with pytest.raises(SystemExit):
-        run("char_rnn.py", "--sample 40 --seed 9 --checkpoint_dir elsewhere/moved")
-    assert len(capsys.readouterr().out) == 1 + 40 + 1
 
 
 def test_a_run_never_touches_another_and_says_what_differs(run, refused, capsys):
@@ -456,8 +397,7 @@ def test_killed_at_any_moment_it_goes_on(start, run, capsys):
         process = start("char_rnn.py", flags + " --num_epochs 100000")
         process.wait_for("Epoch")
         time.sleep(random.uniform(0, 0.5))
-        process.process.kill()
-        process.process.wait()
+        process.kill()
         flags = "--resume --plot p.png"
         with open("char_rnn_1/settings.json", encoding="utf-8") as f:
             epochs.append(len(json.load(f)["curves"]["validation"]))
@@ -465,33 +405,3 @@ def test_killed_at_any_moment_it_goes_on(start, run, capsys):
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--sample 5")
     assert len(capsys.readouterr().out) == 7
-
-
-def test_ctrl_c_ends_it_and_keeps_what_there_is(start, run):
-    process = start("char_rnn.py", TINY + " --num_epochs 100000")
-    process.wait_for("Epoch  2")
-    process.interrupt()
-    status, out, err = process.end(60)
-    assert (status, err) == (0, "")
-    assert is_whole_png("p.png")
-    with open("char_rnn_1/settings.json", encoding="utf-8") as f:
-        assert len(json.load(f)["curves"]["validation"]) >= 2
-
-
-# --- Bad input ---
-@pytest.mark.parametrize("flags, words", [
-    ("--data short.txt", "200 characters are too few for --batch_size 50"),
-    ("--num_layers 0", "--num_layers 0 is not 1 or more"),
-    ("--dropout 1", "--dropout and --input_dropout are below 1"),
-    ("--model cnn", "invalid choice: 'cnn'"),
-    ("--model numpy --num_layers 2", "--model numpy has 1 row and 1 layer"),
-    ("--model numpy --checkpoint_dir x", "no checkpoints"),
-    ("--model manual --dropout 0.5", "0 in III and IV"),
-    ("--prime Ω", "--prime: {'Ω'} not in the text"),
-    ("--resume", "char_rnn_1 holds no saved run"),
-    ("--sample 10", "char_rnn_1 holds no saved run"),
-    ("--server x", "unrecognized arguments: --server x"),
-])
-def test_bad_flags_get_one_line_and_change_nothing(refused, tmp_path, flags, words):
-    (tmp_path / "short.txt").write_bytes(TEXT[:200].encode())
-    assert words in refused("char_rnn.py", flags)

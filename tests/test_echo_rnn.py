@@ -1,29 +1,18 @@
 """echo_rnn.py against numpy, against its article's claims, and as a person runs it."""
-import fcntl
 import os
-import pty
 import re
-import struct
+import signal
 import subprocess
 import sys
-import termios
 import time
 
 import matplotlib
 import numpy as np
 import pytest
-from conftest import ROOT, is_whole_png, read_log
+from conftest import ROOT, is_whole_png
 
 SHORT = "--num_epochs 1 --total_series_length 2000 --plot p.png"
 LEARNED = 0.02  # nats, mean of the last 100 batches
-
-
-@pytest.fixture
-def losses(run):
-    """Return a function that trains with these flags and returns each batch's loss."""
-    return lambda flags="": np.array(
-        run("echo_rnn.py", f"{flags} --plot p.png").loss_list
-    )
 
 
 # --- Against mathematics ---
@@ -63,8 +52,8 @@ def network(run):
         yield echo, sess, feed, x, y, state, variables, weights
 
 
-def test_forward_pass_and_loss_equal_numpy(network):
-    echo, sess, feed, x, y, state, _, weights = network
+def test_network_loss_gradients_and_step_equal_numpys(network):
+    echo, sess, feed, x, y, state, variables, weights = network
     W, b, W2, b2 = weights
     states, current_state, logits, predictions, total_loss = sess.run(
         [echo.states_series, echo.current_state, echo.logits_series,
@@ -79,9 +68,6 @@ def test_forward_pass_and_loss_equal_numpy(network):
     expected = np.mean([numpy_losses(*row, *weights) for row in zip(x, y, state)])
     np.testing.assert_allclose(total_loss, expected, atol=1e-5)
 
-
-def test_gradients_equal_finite_differences_and_the_step_is_adagrads(network):
-    echo, sess, feed, x, y, state, variables, weights = network
     with echo.W.graph.as_default():
         gradients = sess.run(echo.tf.gradients(echo.total_loss, variables), feed)
 
@@ -132,7 +118,6 @@ def test_generateData_echoes_across_the_rows(run):
     assert (y.ravel()[:4] == 0).all()
 
 
-# --- The article's claims ---
 def test_5_seeds_learn_and_an_epochs_first_batch_costs_what_nobody_can_know(run):
     """Of 40 seeds, 39 had learned after 1 epoch and all after 2.
 
@@ -152,28 +137,14 @@ def test_5_seeds_learn_and_an_epochs_first_batch_costs_what_nobody_can_know(run)
 
 
 @pytest.mark.parametrize("length", [3, 4])
-def test_it_learns_where_the_gradient_reaches_the_echoed_bit(losses, length):
+def test_it_learns_where_the_gradient_reaches_the_echoed_bit(run, length):
     """3 steps back: over 6 seeds, 0.67 to 0.70 nats from 3 steps, 0.00 from 4."""
     for seed in (1, 2):
         flags = f"--truncated_backprop_length {length} --seed {seed} --num_epochs 2"
-        loss = losses(flags)[-1000:].mean()
+        loss = np.mean(run("echo_rnn.py", flags + " --plot p.png").loss_list[-1000:])
         assert loss < LEARNED if length > 3 else loss > 0.6
 
 
-def test_same_seed_same_losses_and_another_seed_others(losses):
-    flags = "--num_epochs 1 --total_series_length 5000 --seed "
-    assert (losses(flags + "3") == losses(flags + "3")).all()
-    assert (losses(flags + "3") != losses(flags + "4")).any()
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(losses, monkeypatch):
-    infinite = lambda low, high, size: np.full(size, np.inf)  # noqa: E731
-    monkeypatch.setattr(np.random, "uniform", infinite)
-    with pytest.raises(SystemExit, match=r"Loss nan: try a smaller --learning_rate"):
-        losses()
-
-
-# --- The picture ---
 def test_picture_shows_losses_and_edge_aligned_bars(run):
     flags = "--num_epochs 3 --total_series_length 9000 --plot p.png"
     echo = run("echo_rnn.py", flags)
@@ -196,115 +167,52 @@ def test_picture_shows_losses_and_edge_aligned_bars(run):
         assert set(green.values) <= {0, 0.3}
         assert list(blue.edges) == list(range(16))
         assert panel.get_xlabel() == "time step"
-
-
-def test_a_zoom_stays_and_the_rest_follows(run):
-    echo = run("echo_rnn.py", SHORT)
-    arguments = echo._predictions_series, echo.batchX, echo.batchY
-    echo.plot(echo.loss_list * 50, *arguments)
-    assert echo.loss_axes.get_xlim()[1] > 50 * len(echo.loss_list) - 1
     echo.loss_axes.set_xlim(3, 7)  # as the mouse does
-    echo.plot(echo.loss_list * 90, *arguments)
+    echo.plot(echo.loss_list * 90, echo._predictions_series, batchX, batchY)
     assert echo.loss_axes.get_xlim() == (3, 7)
 
 
 def test_drawing_takes_a_fifth_of_the_time(run, monkeypatch):
     echo = run("echo_rnn.py", SHORT)
-    clock = [0.0]  # a drawing takes 2 s, everything else 0.1 s
-    monkeypatch.setattr(echo.time, "time", lambda: clock[0])
-    drawn = []
+    clock, drawn = [0.0], []  # a drawing takes 2 s, everything else 0.1 s
 
     def draw(*_):
         clock[0] += 2
         drawn.append(clock[0])
 
+    monkeypatch.setattr(echo.time, "time", lambda: clock[0])
     monkeypatch.setattr(echo.picture.figure, "savefig", draw)
     echo.picture.next_time = 0
     while clock[0] < 100:
         clock[0] += 0.1
         echo.picture.redraw()
-    assert 9 <= len(drawn) <= 10
-    assert min(np.diff(drawn)) > 10
+    assert 9 <= len(drawn) <= 10 and min(np.diff(drawn)) > 10
 
 
-def test_picture_that_cannot_be_written(run, tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        run("echo_rnn.py", "--plot nowhere/p.png")
-    with pytest.raises(ValueError, match="xyz.*supported formats"):
-        run("echo_rnn.py", "--plot p.xyz")
-    savefig = matplotlib.figure.Figure.savefig
-    calls = []
-
-    def full_disk(self, *args, **settings):
-        calls.append(1)
-        if len(calls) > 1:
-            raise OSError("No space left on device")
-        savefig(self, *args, **settings)
-
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", full_disk)
-    with pytest.warns(UserWarning, match="no picture in p.png: No space left"):
-        echo = run("echo_rnn.py", SHORT)
-    assert len(echo.loss_list) == 26
-
-
-def test_logdir_holds_the_losses_and_a_graph_that_reads_like_the_article(run):
-    flags = "--num_epochs 1 --total_series_length 1000 --plot p.png --logdir logs"
-    echo = run("echo_rnn.py", flags)
-    curves, scopes = read_log(echo.tf, "logs")
-    assert curves == {"total_loss": [float(loss) for loss in echo.loss_list]}
-    assert {"Variables_and_placeholders", "Unpacking", "Forward_pass",
-            "Calculating_loss"} <= scopes
+def test_picture_that_cannot_be_written(run, monkeypatch):
+    for name, error in [("nowhere/p.png", FileNotFoundError), ("p.xyz", ValueError)]:
+        with pytest.raises(error, match=name.partition(".")[2]):
+            run("echo_rnn.py", "--plot " + name)
+    echo = run("echo_rnn.py", SHORT)
+    os.remove("p.png")
+    os.mkdir("p.png")  # as good as a full disk
+    with pytest.warns(UserWarning, match="no picture in p.png"):
+        echo.picture.show()
 
 
 # --- As a person runs it ---
-@pytest.mark.parametrize(
-    "flags, words",
-    [
-        *((f"--{name} {value}", f"--{name}") for name in (
-            "total_series_length", "truncated_backprop_length", "stride", "state_size",
-            "num_classes", "echo_step", "batch_size", "learning_rate",
-        ) for value in ("0", "x", "nan")),
-        ("--batch_size 7", "--batch_size must divide the 50000 time steps"),
-        ("--truncated_backprop_length 10001", "a row of the data has 10000 time steps"),
-        ("--echo_step 10000", "a row of the data has 10000 time steps"),
-        ("--stride 16", "--stride is above --truncated_backprop_length"),
-        ("--plot", "expected one argument"),
-    ],
-)
-def test_bad_flags_get_one_line_and_change_nothing(flags, words, refused):
-    assert words in refused("echo_rnn.py", flags)
-
-
-def test_server_gives_the_same_losses_and_a_silent_one_an_error(run, losses):
+def test_server_gives_the_same_losses_and_a_silent_one_an_error(run):
     import tensorflow.compat.v1 as tf
 
     server = tf.train.Server.create_local_server()
-    flags = "--num_epochs 1 --total_series_length 5000"
-    there = losses(f"{flags} --server {server.target}")
-    np.testing.assert_allclose(there, losses(flags), atol=1e-6)
+    here, there = (run("echo_rnn.py", SHORT + more).loss_list
+                   for more in ("", f" --server {server.target}"))
+    np.testing.assert_allclose(there, here, atol=1e-6)
     with pytest.raises(tf.errors.DeadlineExceededError):
-        losses(f"{flags} --server grpc://127.0.0.1:1")
+        run("echo_rnn.py", SHORT + " --server grpc://127.0.0.1:1")
 
 
-def assert_ended_by_ctrl_c(started, tmp_path):
-    status, _, err = started.end(60)
-    assert (status, err) == (0, "")
-    assert is_whole_png(tmp_path / "echo_rnn.png")
-    assert os.listdir(str(tmp_path)) == ["echo_rnn.png"]
-
-
-@pytest.mark.parametrize("seconds", [0, 0.1, 1.3])
-def test_ctrl_c_in_training_keeps_the_picture(start, tmp_path, seconds):
-    started = start("echo_rnn.py")
-    started.wait_for("New data")
-    time.sleep(seconds)
-    started.interrupt()
-    assert_ended_by_ctrl_c(started, tmp_path)
-
-
-def test_ctrl_c_is_the_old_handlers_again_afterwards(run, monkeypatch):
-    import signal
-
+def test_ctrl_c_is_the_old_handlers_again_afterwards(run):
     noted = []
     old = signal.signal(signal.SIGINT, lambda *_: noted.append(1))
     try:
@@ -314,7 +222,6 @@ def test_ctrl_c_is_the_old_handlers_again_afterwards(run, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             assert (noted, echo.picture.interrupted) == ([1], True)
             os.kill(os.getpid(), signal.SIGINT)
-            assert noted == [1, 1]
             echo.picture.redraw()
             raise AssertionError("Ctrl-C was not heard")
     finally:
@@ -323,29 +230,13 @@ def test_ctrl_c_is_the_old_handlers_again_afterwards(run, monkeypatch):
 
 
 def test_progress_bar_on_a_terminal_only(tmp_path):
-    ours, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    flags = "--num_epochs 2 --total_series_length 9000 --plot p.png".split()
-    process = subprocess.Popen(
-        [sys.executable, os.path.join(ROOT, "echo_rnn.py"), *flags], cwd=str(tmp_path),
-        stdout=terminal, stderr=terminal,
-    )
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 10000)
-        except OSError:  # all of it has been read
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    assert process.wait() == 0
-    assert re.search(rb"\| [12]/2 \[", shown)
+    path, flags = os.path.join(ROOT, "echo_rnn.py"), SHORT.replace("2000", "9000")
+    command = f"{sys.executable} {path} {flags}"
+    shown = subprocess.check_output(["script", "-qec", command, "/dev/null"],
+                                    cwd=str(tmp_path))
+    assert re.search(rb"[01]/1 \[", shown)
 
 
-# --- In a window ---
 def on(screen, *command):
     env = dict(os.environ, DISPLAY=screen)
     return subprocess.check_output(command, env=env, universal_newlines=True).strip()
@@ -378,7 +269,10 @@ def test_window_stays_until_closed_or_ctrl_c(start, screen, tmp_path, end):
     assert started.process.poll() is None
     if end == "closed":
         on(screen, "wmctrl", "-i", "-c", window_on(screen))
-        assert started.end(30)[0] == 0
     else:
         started.interrupt()
-        assert_ended_by_ctrl_c(started, tmp_path)
+    status, _, err = started.end(60)
+    assert (status, err) == (0, "")
+    kept = ["echo_rnn.png"] if end == "Ctrl-C" else []
+    assert os.listdir(str(tmp_path)) == kept
+    assert all(is_whole_png(tmp_path / name) for name in kept)

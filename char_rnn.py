@@ -535,7 +535,7 @@ def plot(written):
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
     lines = [textwrap.fill(line, 62) for line in written.splitlines()]
-    page.set_text("\n".join(lines).replace("$", r"\$"))
+    page.set_text("\n".join(["It writes:", "", *lines]).replace("$", r"\$"))
     picture.redraw()
 
 

@@ -70,5 +70,4 @@ with tempfile.TemporaryDirectory() as folder:
                 cells += [f"{np.median(ours):.0f}", f"{np.median(theirs):.0f}",
                           f"**{np.median(ratios):.2f}**"
                           f" ({min(ratios):.2f} to {max(ratios):.2f})"]
-            print("|", " | ".join(cells).replace("**nan** (nan to nan)", ""), "|",
-                  flush=True)
+            print("|", " | ".join(cells).replace("nan", "–"), "|", flush=True)

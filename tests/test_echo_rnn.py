@@ -231,7 +231,7 @@ def test_ctrl_c_is_the_old_handlers_again_afterwards(run):
 
 def test_progress_bar_on_a_terminal_only(tmp_path):
     path, flags = os.path.join(ROOT, "echo_rnn.py"), SHORT.replace("2000", "9000")
-    command = f"{sys.executable} {path} {flags}"
+    command = f"stty cols 100 rows 30; {sys.executable} {path} {flags}"
     shown = subprocess.check_output(["script", "-qec", command, "/dev/null"],
                                     cwd=str(tmp_path))
     assert re.search(rb"[01]/1 \[", shown)

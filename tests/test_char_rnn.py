@@ -241,7 +241,6 @@ def test_characters_are_drawn_as_often_as_softmax_says(run, model, top_k, limit)
     assert np.sum((counts - expected) ** 2 / expected) < limit
 
 
-# --- The text ---
 def test_windows_tile_the_text_and_counting_counts_it(trained):
     batches = list(trained("gru").generate_batch(np.arange(101)))  # 3 rows of 33
     X = np.hstack([X for X, _ in batches])
@@ -351,6 +350,7 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     whole = run("char_rnn.py", flags + " --num_epochs 3 --checkpoint_dir whole")
     texts = capsys.readouterr().out.split("Epoch ")[1:]
     run("char_rnn.py", flags)
+    shutil.copy("whole/settings.json", "char_rnn_1")  # ahead of it, as after a kill
     parts = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --prime ab")
     assert (parts.first_epoch, parts.checkpoint_dir) == (1, "char_rnn_1")
     assert parts.curves == whole.curves

@@ -128,9 +128,9 @@ state_size = flag("state_size", 4, "numbers in which the network remembers")
 num_classes = flag("num_classes", 2, "different inputs: 2 are bits", low=2)
 echo_step = flag("echo_step", 3, "time steps from an input to its echo")
 batch_size = flag("batch_size", 5, "rows of the data, all learned at the same time")
+learning_rate = flag("learning_rate", 0.3, "of Adagrad", low=1e-9)
 # Not the article's:
 stride = flag("stride", truncated_backprop_length, "time steps to the next batch")
-learning_rate = flag("learning_rate", 0.3, "of Adagrad", low=1e-9)
 lowest_weight = flag("lowest_weight", -1.0, "the first weights lie from here to 1", -99)
 seed = flag("seed", 1, "the same seed gives the same data, weights and losses", low=0)
 plot_file = flag("plot", "", "save the picture here and open no window")
@@ -156,8 +156,8 @@ def generateData():
     y = np.roll(x, echo_step)
     y[0:echo_step] = 0  # np.roll wrapped the end of x round to here
 
-    x = x.reshape((batch_size, -1))  # row i + 1 continues row i, and its first echoes
-    y = y.reshape((batch_size, -1))  # are of bits that only row i has seen
+    # Row i + 1 continues row i: its first echoes are of bits that end row i.
+    x, y = x.reshape((batch_size, -1)), y.reshape((batch_size, -1))
     return x, y
 
 
@@ -172,7 +172,7 @@ with tf.name_scope("Variables_and_placeholders"):
     batchY_placeholder = tf.placeholder(tf.int32, batch_shape)
     init_state = tf.placeholder(tf.float32, [batch_size, state_size])
 
-    # The article's first weights, from 0 to 1, are all positive: learn late or never.
+    # The article's first weights, from 0 to 1, are all positive: many seeds learn late.
     W_values = np.random.uniform(lowest_weight, 1, (state_size + 1, state_size))
     W = tf.Variable(W_values, dtype=tf.float32)
     b = tf.Variable(np.zeros((1, state_size)), dtype=tf.float32)
@@ -196,7 +196,7 @@ with tf.name_scope("Forward_pass"):
         next_state = tf.tanh(tf.matmul(input_and_state_concatenated, W) + b)
         states_series.append(next_state)
         current_state = next_state
-    current_state = states_series[stride - 1]  # where the next batch begins
+    current_state = states_series[stride - 1]  # the last one, or at the stride
 
 # %% Calculating loss
 with tf.name_scope("Calculating_loss"):
@@ -224,7 +224,7 @@ loss_axes = figure.add_subplot(231, title="Loss, nats", xlabel="batch", yscale="
 loss_axes.axhline(np.log(num_classes), color="gray", ls="--", lw=1,
                   label=f"guessing: ln {num_classes} = {np.log(num_classes):.3f}")
 loss_axes.axhline(first_floor, color="tab:orange", ls=":", lw=1,
-                  label=f"first batch at best: {first_floor:.3f}")
+                  label=f"first batch, best on average: {first_floor:.3f}")
 (loss_line,) = loss_axes.plot([], [], lw=0.8, label="loss of a batch")
 (first_line,) = loss_axes.plot([], [], ".", label="loss of an epoch's first batch")
 bars = []

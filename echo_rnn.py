@@ -196,7 +196,7 @@ with tf.name_scope("Forward_pass"):
         next_state = tf.tanh(tf.matmul(input_and_state_concatenated, W) + b)
         states_series.append(next_state)
         current_state = next_state
-    current_state = states_series[stride - 1]  # the last one, or at the stride
+    current_state = states_series[stride - 1]  # the last, unless --stride is less
 
 # %% Calculating loss
 with tf.name_scope("Calculating_loss"):

@@ -41,20 +41,28 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# %% The same in every script: flags. Skip it at first.
+# %% The same in every script: a constant is a flag. Skip it at first.
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
+
 parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0], usage=argparse.SUPPRESS, add_help=False,
-    allow_abbrev=False, conflict_handler="resolve")  # cells can be run again
-argv = [] if sys.argv[0].endswith("kernel_launcher.py") else sys.argv[1:]  # a notebook
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
+    conflict_handler="resolve")  # cells can be run again
+# The command line is ours if it runs this file, or standard input; a console's is not.
+own_names = ["-", os.path.basename(globals().get("__file__", "-"))]
+argv = sys.argv[1:] if os.path.basename(sys.argv[0]) in own_names else []
 
 
-def flag(name, default, meaning, low=1, choices=None):
-    """Return --name of the command line, or the default; low is the least it may be."""
+def flag(name, default, meaning, low=1, high=np.inf, choices=None):
+    """Return --name of the command line, or the default; numbers are in [low, high)."""
     parser.add_argument(f"--{name}", type=type(default), default=default,
-                        choices=choices, help=f"{meaning} (default: {default})")
+                        choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not value >= low:
-        parser.error(f"--{name} {value} is not {low} or more")
+    if type(value) is not str and not low <= value < high:
+        parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
 
 
@@ -72,7 +80,7 @@ learning_rate = flag("learning_rate", 0.002, "at first", low=1e-9)
 decay_rate = flag("decay_rate", 0.97, "factor on it an epoch", low=1e-9)
 max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
-seed = flag("seed", 1, "the same seed gives the same first weights", low=0)
+seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 checkpoint_dir = flag("checkpoint_dir", "char_rnn_cluster", "to save and go on in")
 patience = flag("patience", 300, "seconds without an answer after which to give up")
 parser.add_argument("-h", "--help", action="help")
@@ -120,12 +128,12 @@ num_batches = (len(share) - 1) // batch_size // num_steps * len(tasks) // window
 if num_batches < 1 or len(validation) <= num_steps:
     parser.error(f"--data {data}: {len(text)} characters are too few for these flags")
 digest = hashlib.sha256(repr([text, len(tasks), same_flags]).encode()).hexdigest()
-last_answer = time.time()
+last_answer = time.perf_counter()
 
 
 def watch():
     """End the program if nothing answers: TensorFlow would wait for ever."""
-    while time.time() < last_answer + patience:
+    while time.perf_counter() < last_answer + patience:
         time.sleep(1)
     sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the chief\n")
     os._exit(1)
@@ -159,7 +167,7 @@ if not chief:
         if sess.run(notices[0]).decode() not in [digest, "ended"]:
             parser.error("the chief has another text or other flags")
         while job == "ps" and sess.run(notices[0]) != b"ended":
-            last_answer = time.time()
+            last_answer = time.perf_counter()
             time.sleep(1)
 if job == "ps":
     time.sleep(3)  # for workers in their last step
@@ -212,13 +220,13 @@ if chief and os.path.exists(settings_file):
 def end_epoch(sess):
     """Validate, save as char_rnn.py does, and print."""
     global last_answer
-    validation_losses, seconds = [], time.time() - start
+    validation_losses, seconds = [], time.perf_counter() - start
     state = sess.run(initial_state, {X: next(generate_batch(validation))[0]})
     for batch_X, batch_y in generate_batch(validation):
         loss, state = sess.run([total_loss, final_state],
                                {X: batch_X, y: batch_y, initial_state: state})
         validation_losses.append(float(loss))
-        last_answer = time.time()
+        last_answer = time.perf_counter()
     loss, line = np.mean(validation_losses), f"Epoch {epoch:2}"
     if not np.isfinite(loss):
         return  # with weights that are not to be saved: the next loss ends it all
@@ -256,7 +264,7 @@ with tf.train.MonitoredTrainingSession(
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     first = done = int(sess.run(global_step))
     print(f"The {job} {index} begins at step {done}", flush=True)
-    epoch, start, loss_list = done // num_batches + 1, time.time(), []
+    epoch, start, loss_list = done // num_batches + 1, time.perf_counter(), []
     batches, is_ended = itertools.cycle(generate_batch(share)), False
     state = sess.run(initial_state, {X: next(batches)[0]})
     while done < num_epochs * num_batches and not is_ended:
@@ -265,7 +273,8 @@ with tf.train.MonitoredTrainingSession(
             loss, state, done, told = sess.run(
                 step, {X: batch_X, y: batch_y, initial_state: state},
                 tf.RunOptions(timeout_in_ms=patience * 100 * synchronous))
-            last_answer, is_ended = time.time(), told == b"ended" or stop.is_set()
+            last_answer = time.perf_counter()
+            is_ended = told == b"ended" or stop.is_set()
             loss_list.append(float(loss))
             if not np.isfinite(loss):
                 sess.run(end)
@@ -273,7 +282,8 @@ with tf.train.MonitoredTrainingSession(
             if chief and done >= epoch * num_batches:
                 # A Saver needs the session inside, which does not survive a server.
                 end_epoch(sess.run_step_fn(lambda step_context: step_context.session))
-                epoch, start, first, loss_list = epoch + 1, time.time(), done, []
+                epoch, first, loss_list = epoch + 1, done, []
+                start = time.perf_counter()
         except (tf.errors.AbortedError, tf.errors.UnavailableError,
                 tf.errors.DeadlineExceededError):  # of waiting for a lost worker's part
             continue  # once more to the epoch's end, or with a part that stands in

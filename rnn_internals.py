@@ -37,88 +37,29 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# %% The same in every script: flags and the live picture. Skip it at first.
+# %% The same in every script: a constant is a flag. Skip it at first.
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
+
 parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0], usage=argparse.SUPPRESS, add_help=False,
-    allow_abbrev=False, conflict_handler="resolve")  # cells can be run again
-argv = [] if sys.argv[0].endswith("kernel_launcher.py") else sys.argv[1:]  # a notebook
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
+    conflict_handler="resolve")  # cells can be run again
+# The command line is ours if it runs this file, or standard input; a console's is not.
+own_names = ["-", os.path.basename(globals().get("__file__", "-"))]
+argv = sys.argv[1:] if os.path.basename(sys.argv[0]) in own_names else []
 
 
-def flag(name, default, meaning, low=1, choices=None):
-    """Return --name of the command line, or the default; low is the least it may be."""
+def flag(name, default, meaning, low=1, high=np.inf, choices=None):
+    """Return --name of the command line, or the default; numbers are in [low, high)."""
     parser.add_argument(f"--{name}", type=type(default), default=default,
-                        choices=choices, help=f"{meaning} (default: {default})")
+                        choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not value >= low:
-        parser.error(f"--{name} {value} is not {low} or more")
+    if type(value) is not str and not low <= value < high:
+        parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
-
-
-class LivePicture:
-    """A figure that follows a training: in a window, in a notebook, or else in a file.
-
-    Drawing takes a fifth of the time at most. Ctrl-C in its with block ends that block
-    at the next redraw and keeps what there is; a second Ctrl-C does not wait.
-    """
-
-    def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
-        self.file = file or name + ".png"
-        self.window = self.figure.canvas.required_interactive_framework
-        self.notebook = not file and "inline" in plt.get_backend()
-        if self.notebook:
-            plt.close(self.figure)  # else it is shown where this cell ends, too
-
-    def __enter__(self):
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
-            plt.show(block=False)
-        else:
-            self.figure.savefig(self.file)  # if it cannot be written, say so now
-            print("Picture in", self.file)
-        self.next_time, self.interrupted = 0, False
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        return self
-
-    def interrupt(self, *_):
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self.old_handler)
-
-    def is_open(self):
-        return self.window and plt.fignum_exists(self.figure.number)
-
-    def redraw(self):
-        if self.interrupted:
-            raise KeyboardInterrupt
-        start = time.time()
-        if start > self.next_time:
-            self.show()
-            self.next_time = start + 5 * (time.time() - start)
-        if self.is_open():
-            self.figure.canvas.flush_events()
-
-    def show(self):
-        if self.notebook:
-            self.output.update(self.figure)
-        elif self.is_open():
-            self.figure.canvas.draw()
-        elif not self.window:
-            try:
-                self.figure.savefig(self.file)
-            except OSError as error:
-                warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
-
-    def __exit__(self, error, *_):
-        self.show()
-        while self.is_open() and not error and not self.interrupted:
-            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
-        signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
-            self.figure.savefig(self.file)
-            print("Picture in", self.file)
-        return error is KeyboardInterrupt
 
 
 # %% Setup
@@ -130,17 +71,29 @@ number_of_features = flag("number_of_features", 3, "values that a step takes in"
 num_epochs = flag("num_epochs", 50, "how often to go through the series")
 learning_rate = flag("learning_rate", 0.003, "of Adam", low=1e-9)
 series_length = flag("series_length", 3000, "time steps of the series", low=400)
-seed = flag("seed", 1, "the same seed gives the same series, weights and losses", low=0)
+seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
-parser.add_argument("-h", "--help", action="help")
-parser.parse_args(argv)  # refuses all others
 
 held_out = series_length // 5  # the last part, which training never sees
 known = series_length - held_out
 num_batches = (known - number_of_features) // batch_size // number_of_steps
 if num_batches < 1:
     parser.error(f"the {known} values to learn from do not fill one such batch")
+
+# %% The same in every script: the end of the flags. Skip it at first.
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+if plot_file:
+    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
+        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
+    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
+        parser.error(f"--plot {plot_file}: that folder cannot be written to")
+if logdir:
+    try:
+        os.makedirs(logdir, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--logdir {logdir}: {error.strerror}")
 
 
 # %% RNN Architecture
@@ -162,18 +115,21 @@ def process_batch(kernel):
     states = [S]
     for t in range(number_of_steps):
         # The article takes line after line. No line needs another: all go side by side.
-        S = process_step(batch[:, t], S, kernel)["new S = tanh(sum)"]
+        _, _, S = process_step(batch[:, t], S, kernel)
         states.append(S)
     return np.stack(states, axis=1)
 
 
 # %% Processing a single line of input
 def process_step(x, S, kernel):
-    """Return the values on the way to the new state, by name: Fig 04 and Fig 06."""
+    """Return i_w x, h_w S and the new state they make: Fig 04 and Fig 06.
+
+    x: [batch_size, number_of_features]; S and what is returned: [batch_size, rnn_size].
+    """
     i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
-    total = x @ i_w + S @ h_w + bias
-    return {"i_w x": x @ i_w, "h_w S": S @ h_w, "bias": bias + np.zeros_like(total),
-            "sum": total, "new S = tanh(sum)": np.tanh(total)}
+    i_w_x = x @ i_w
+    h_w_S = S @ h_w
+    return i_w_x, h_w_S, np.tanh(i_w_x + h_w_S + bias)
 
 
 # %% Coming back to the 2 lines of code
@@ -205,10 +161,14 @@ with tf.Session(config=config) as sess:
 
 print("\nThe first line by hand, step by step; each unit has its column")
 for t in range(min(5, number_of_steps)):
+    i_w_x, h_w_S, new_S = process_step(batch[:, t], states[:, t], kernel)
     print("Time step", f"t+{t}:" if t else "t:", "x =", batch[0, t])
-    values = process_step(batch[:, t], states[:, t], kernel)
-    for name, value in [*values.items(), ("TensorFlow's val1", _val1[:, t])]:
-        print(f"  {name:18}" + "".join(f"{number:9.4f}" for number in value[0, :7]))
+    for name, values in [
+        ("i_w x", i_w_x[0]), ("h_w S", h_w_S[0]), ("bias", bias),
+        ("sum", i_w_x[0] + h_w_S[0] + bias), ("new S = tanh(sum)", new_S[0]),
+        ("TensorFlow's val1", _val1[0, t]),
+    ]:
+        print(f"  {name:18}" + "".join(f"{value:9.4f}" for value in values[:7]))
 
 print("\nThe arrays on the way")
 for name, array in [
@@ -220,25 +180,31 @@ for name, array in [
 print(f"  {kernel.size + bias.size} parameters = {number_of_features} x {rnn_size} of"
       f" i_w + {rnn_size} x {rnn_size} of h_w + {rnn_size} of the bias")
 
+# TensorFlow computes with about 7 digits, and a sum has many terms that are rounded.
+tolerance = 1e-5
+
+
+def check(claim, one, other, are_same=True):
+    """Print the largest difference of two arrays, and whether the claim is so."""
+    difference = abs(one - other).max()
+    is_so = difference < tolerance if are_same else difference > tolerance
+    print(f"  {difference:7.1e} {'yes' if is_so else 'NO':4}{claim}")
+
+
 print("\nIs it so? The largest difference over all lines, steps and units")
-# TensorFlow rounds to float32: the more, the larger the sum is that goes into a tanh.
-tolerance = 2 * np.finfo(np.float32).eps * (6 + limit * (rnn_size + 1))
+check("val1 is this walk over all lines", _val1, states[:, 1:])
 h_w_first = process_batch(np.roll(kernel, -rnn_size, axis=0))
-for claim, is_same, difference in [
-    ("val1 is this walk over all lines", True, _val1 - states[:, 1:]),
-    ("... and is not, were the kernel h_w above i_w", False, _val1 - h_w_first[:, 1:]),
-    ("val1[:, -1] is state: no output weights", True, _val1[:, -1] - _state),
-    ("val1[::-1] is val1 of inputs[::-1]: no line waits for another", True,
-     _val1[::-1] - _val1_reversed),
-]:
-    off = abs(difference).max()
-    print(f"  {off:7.1e} {'yes' if (off < tolerance) == is_same else 'NO':4}{claim}")
+check("... and is not, were the kernel h_w above i_w", _val1, h_w_first[:, 1:],
+      are_same=False)
+check("val1[:, -1] is state: no output weights", _val1[:, -1], _state)
+check("val1[::-1] is val1 of inputs[::-1]: no line waits for another", _val1[::-1],
+      _val1_reversed)
 
 # %% Time-series forecasting
 # Two waves, of 24 and 168 steps, and noise that no forecast can know.
 angle = 2 * np.pi * np.arange(series_length)
 waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
-series = waves + np.random.randn(series_length)
+series = waves + np.random.RandomState(seed).randn(series_length)  # whatever the sizes
 mean, scale = series[:known].mean(), series[:known].std()
 scaled = (series - mean) / scale
 # A step's features are the last few values, its target is the next one.
@@ -282,6 +248,83 @@ def run_ahead(past):
     return values[-72:]
 
 
+# %% The same in every script: a live picture. Skip it at first.
+class LivePicture:
+    """A figure that follows a training: in a window, in a notebook, or else in a file.
+
+    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
+    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    to raise at once, fails where Tk is just calling us: it swallows the exception.)
+    """
+
+    def __init__(self, name, file, size):
+        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        self.file = file or name + ".png"
+        self.window = self.figure.canvas.required_interactive_framework
+        self.notebook = not file and "inline" in plt.get_backend()
+        if self.notebook:
+            plt.close(self.figure)  # else it is shown where this cell ends, too
+
+    def __enter__(self):
+        if self.notebook:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        elif self.window:
+            plt.show(block=False)
+        else:
+            print("Picture in", self.file)
+            self.save()
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
+        return self
+
+    def interrupt(self, *_):
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.old_handler)  # a second one does not wait
+
+    def is_open(self):
+        return self.window and plt.fignum_exists(self.figure.number)
+
+    def redraw(self, slow_motion=False):
+        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        slow_motion = slow_motion and (self.notebook or self.is_open())
+        start = time.perf_counter()
+        if slow_motion or start > self.next_time:
+            self.draw()
+            seconds = time.perf_counter() - start
+            self.next_time = start + 5 * seconds
+            if slow_motion:
+                time.sleep(max(0, 0.08 - seconds))  # for the eye
+        if self.is_open():
+            self.figure.canvas.flush_events()
+
+    def draw(self):
+        if self.notebook:
+            self.output.update(self.figure)
+        elif self.is_open():
+            self.figure.canvas.draw()
+        elif not self.window:
+            self.save()
+
+    def save(self):
+        try:
+            self.figure.savefig(self.file)
+        except OSError as error:  # such as a full disk: no reason to end the training
+            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+
+    def __exit__(self, error, *_):
+        self.draw()
+        while self.is_open() and not error and not self.interrupted:
+            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+        signal.signal(signal.SIGINT, self.old_handler)
+        if self.window and (error or self.interrupted):
+            print("Picture in", self.file)
+            self.save()
+        return error is KeyboardInterrupt
+
+
 # %% The picture: Fig 02, Fig 03 and the forecast
 picture = LivePicture("rnn_internals", plot_file, (13, 7.5))
 figure = picture.figure
@@ -291,11 +334,13 @@ for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
     axes.axhline(value, color="gray", ls=style, lw=1, label=name)
 (error_line,) = axes.plot([], [], label="the network")
 axes.legend(fontsize="small")
-axes = figure.add_axes([0.42, 0.08, 0.56, 0.33], xlabel="steps from the last known one")
-axes.set_title("The forecast runs ahead on its own outputs", loc="left")
-axes.plot(np.arange(-71, 73), series[known - 72 : known + 72], "gray", label="series")
-(forecast_line,) = axes.plot([], [], "tab:red", label="forecast")
-axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncol=2, frameon=False)
+forecast_axes = figure.add_axes([0.42, 0.08, 0.56, 0.33])
+forecast_axes.set_xlabel("steps from the last known one")
+around = np.arange(-71, 73)
+forecast_axes.plot(around, series[known + around - 1], "lightgray", label="series")
+forecast_axes.plot(around, waves[known + around - 1], "gray", label="without its noise")
+(forecast_line,) = forecast_axes.plot([], [], "tab:red", label="forecast")
+forecast_axes.legend(loc="lower left", ncol=3)
 axes = figure.add_axes([0.01, 0.48, 0.98, 0.51], xlim=(-1.6, 5.4), ylim=(-0.3, 1.5))
 axes.axis("off")
 center = {"ha": "center", "va": "center"}
@@ -328,14 +373,33 @@ for t, x in enumerate(batch[0, :5]):
     draw_cell(t + 0.5, str(x))
     axes.annotate(f"val1[0, {t}]", (t + 1, 1), (t + 1, 1.26), arrowprops=back, **center)
 
+
+
+def plot(epochs):
+    """Measure the network after so many epochs, let it forecast, and draw both."""
+    # In 100 steps before the part held out, the state finds its way from zeros.
+    _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
+    network_errors.append(held_out_error(_Output[0]))
+    epochs_measured.append(epochs)
+    error_line.set_data(epochs_measured.copy(), network_errors.copy())
+
+    forecast = run_ahead(scaled[max(known - number_of_features - 100, 0) : known])
+    forecast_line.set_data(np.arange(1, 73), mean + scale * forecast)
+    forecast_axes.set_title(f"The forecast runs ahead on its own outputs: after"
+                            f" {epochs:.1f} epochs", loc="left")
+    # Slow motion: in the first epochs the forecast finds the waves.
+    picture.redraw(slow_motion=epochs <= 20)
+
+
 # %% Training
+sess = tf.Session(config=config)  # stays open: play on with it
+sess.run(tf.global_variables_initializer())  # not the small weights any more
 log = tf.summary.FileWriter(logdir, val1.graph) if logdir else contextlib.nullcontext()
-with tf.Session(config=config) as sess, picture, log:
-    sess.run(tf.global_variables_initializer())  # not the small weights any more
-    losses, network_errors = [], []
+with picture, log:
+    losses, network_errors, epochs_measured = [], [], []
     for epoch in tqdm(range(num_epochs), unit="epoch", disable=None):
         feed = {}  # an epoch's first state is zeros
-        for stretch in np.split(rows, num_batches, axis=1):
+        for batch_idx, stretch in enumerate(np.split(rows, num_batches, axis=1)):
             feed[inputs], feed[targets] = stretch[:, :, :-1], stretch[:, :, -1]
             _loss, _, feed[S_initial] = sess.run([loss, train_step, state], feed)
             if not np.isfinite(_loss):
@@ -344,15 +408,13 @@ with tf.Session(config=config) as sess, picture, log:
                 value = tf.Summary.Value(tag="loss", simple_value=_loss)
                 log.add_summary(tf.Summary(value=[value]), len(losses))
             losses.append(_loss)
-        # In 100 steps before the part held out, the state finds its way from zeros.
-        _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
-        network_errors.append(held_out_error(_Output[0]))
+
+            is_last = batch_idx == num_batches - 1
+            if is_last or epoch == 0 and batch_idx % 8 == 0:
+                plot(epoch + (batch_idx + 1) / num_batches)
+
         if epoch % 5 == 0 or epoch == num_epochs - 1:
             tqdm.write(f"Epoch {epoch + 1:2} loss {np.mean(losses[-num_batches:]):.4f}")
-        error_line.set_data(np.arange(epoch + 1) + 1, network_errors)
-        forecast = run_ahead(scaled[max(known - number_of_features - 100, 0) : known])
-        forecast_line.set_data(np.arange(1, 73), mean + scale * forecast)
-        picture.redraw()
 
     all_errors["the network"] = network_errors[-1]
     print("\nRoot mean square errors of forecasts, one step ahead")

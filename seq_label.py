@@ -45,88 +45,29 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# %% The same in every script: flags and the live picture. Skip it at first.
+# %% The same in every script: a constant is a flag. Skip it at first.
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
+
 parser = argparse.ArgumentParser(
-    description=__doc__.splitlines()[0], usage=argparse.SUPPRESS, add_help=False,
-    allow_abbrev=False, conflict_handler="resolve")  # cells can be run again
-argv = [] if sys.argv[0].endswith("kernel_launcher.py") else sys.argv[1:]  # a notebook
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+    usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
+    conflict_handler="resolve")  # cells can be run again
+# The command line is ours if it runs this file, or standard input; a console's is not.
+own_names = ["-", os.path.basename(globals().get("__file__", "-"))]
+argv = sys.argv[1:] if os.path.basename(sys.argv[0]) in own_names else []
 
 
-def flag(name, default, meaning, low=1, choices=None):
-    """Return --name of the command line, or the default; low is the least it may be."""
+def flag(name, default, meaning, low=1, high=np.inf, choices=None):
+    """Return --name of the command line, or the default; numbers are in [low, high)."""
     parser.add_argument(f"--{name}", type=type(default), default=default,
-                        choices=choices, help=f"{meaning} (default: {default})")
+                        choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not value >= low:
-        parser.error(f"--{name} {value} is not {low} or more")
+    if type(value) is not str and not low <= value < high:
+        parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
-
-
-class LivePicture:
-    """A figure that follows a training: in a window, in a notebook, or else in a file.
-
-    Drawing takes a fifth of the time at most. Ctrl-C in its with block ends that block
-    at the next redraw and keeps what there is; a second Ctrl-C does not wait.
-    """
-
-    def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
-        self.file = file or name + ".png"
-        self.window = self.figure.canvas.required_interactive_framework
-        self.notebook = not file and "inline" in plt.get_backend()
-        if self.notebook:
-            plt.close(self.figure)  # else it is shown where this cell ends, too
-
-    def __enter__(self):
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
-            plt.show(block=False)
-        else:
-            self.figure.savefig(self.file)  # if it cannot be written, say so now
-            print("Picture in", self.file)
-        self.next_time, self.interrupted = 0, False
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        return self
-
-    def interrupt(self, *_):
-        self.interrupted = True
-        signal.signal(signal.SIGINT, self.old_handler)
-
-    def is_open(self):
-        return self.window and plt.fignum_exists(self.figure.number)
-
-    def redraw(self):
-        if self.interrupted:
-            raise KeyboardInterrupt
-        start = time.time()
-        if start > self.next_time:
-            self.show()
-            self.next_time = start + 5 * (time.time() - start)
-        if self.is_open():
-            self.figure.canvas.flush_events()
-
-    def show(self):
-        if self.notebook:
-            self.output.update(self.figure)
-        elif self.is_open():
-            self.figure.canvas.draw()
-        elif not self.window:
-            try:
-                self.figure.savefig(self.file)
-            except OSError as error:
-                warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
-
-    def __exit__(self, error, *_):
-        self.show()
-        while self.is_open() and not error and not self.interrupted:
-            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
-        signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
-            self.figure.savefig(self.file)
-            print("Picture in", self.file)
-        return error is KeyboardInterrupt
 
 
 # %% Setup
@@ -152,17 +93,29 @@ truncated_backprop_length = flag("truncated_backprop_length", 0,
                                  "letters that a gradient reaches back; 0: all", low=0)
 decay = flag("decay", 1.0, "factor on the learning rate after each epoch", low=1e-9)
 shift = flag("shift", 0, "move letters to learn by up to so many pixels", low=0)
-seed = flag("seed", 1, "the same seed gives the same data, weights and errors", low=0)
+seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
-parser.add_argument("-h", "--help", action="help")
-parser.parse_args(argv)  # refuses all others
 if train_dropout >= 1:
     parser.error(f"--dropout {train_dropout} leaves no outputs")
 if bidirectional and cell_type == "none":
     parser.error("--bidirectional needs a --cell")
 if truncated_backprop_length and (bidirectional or cell_type == "none"):
     parser.error("--truncated_backprop_length needs a --cell that reads one way")
+
+# %% The same in every script: the end of the flags. Skip it at first.
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+if plot_file:
+    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
+        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
+    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
+        parser.error(f"--plot {plot_file}: that folder cannot be written to")
+if logdir:
+    try:
+        os.makedirs(logdir, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--logdir {logdir}: {error.strerror}")
 
 # %% Data: characters as if written by hand. The same in both seq scripts.
 TRAIN_FONTS = ["DejaVu Sans", "DejaVu Sans:bold", "DejaVu Sans:oblique", "DejaVu Serif",
@@ -334,6 +287,83 @@ with tf.name_scope("Sequence_Labelling"):
     rate = tf.placeholder(tf.float32, [])
     train_step = tf.train.RMSPropOptimizer(rate).minimize(loss)
 
+# %% The same in every script: a live picture. Skip it at first.
+class LivePicture:
+    """A figure that follows a training: in a window, in a notebook, or else in a file.
+
+    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
+    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    to raise at once, fails where Tk is just calling us: it swallows the exception.)
+    """
+
+    def __init__(self, name, file, size):
+        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        self.file = file or name + ".png"
+        self.window = self.figure.canvas.required_interactive_framework
+        self.notebook = not file and "inline" in plt.get_backend()
+        if self.notebook:
+            plt.close(self.figure)  # else it is shown where this cell ends, too
+
+    def __enter__(self):
+        if self.notebook:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        elif self.window:
+            plt.show(block=False)
+        else:
+            print("Picture in", self.file)
+            self.save()
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
+        return self
+
+    def interrupt(self, *_):
+        self.interrupted = True
+        signal.signal(signal.SIGINT, self.old_handler)  # a second one does not wait
+
+    def is_open(self):
+        return self.window and plt.fignum_exists(self.figure.number)
+
+    def redraw(self, slow_motion=False):
+        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        slow_motion = slow_motion and (self.notebook or self.is_open())
+        start = time.perf_counter()
+        if slow_motion or start > self.next_time:
+            self.draw()
+            seconds = time.perf_counter() - start
+            self.next_time = start + 5 * seconds
+            if slow_motion:
+                time.sleep(max(0, 0.08 - seconds))  # for the eye
+        if self.is_open():
+            self.figure.canvas.flush_events()
+
+    def draw(self):
+        if self.notebook:
+            self.output.update(self.figure)
+        elif self.is_open():
+            self.figure.canvas.draw()
+        elif not self.window:
+            self.save()
+
+    def save(self):
+        try:
+            self.figure.savefig(self.file)
+        except OSError as error:  # such as a full disk: no reason to end the training
+            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+
+    def __exit__(self, error, *_):
+        self.draw()
+        while self.is_open() and not error and not self.interrupted:
+            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+        signal.signal(signal.SIGINT, self.old_handler)
+        if self.window and (error or self.interrupted):
+            print("Picture in", self.file)
+            self.save()
+        return error is KeyboardInterrupt
+
+
 # %% Watching it learn
 picture = LivePicture("seq_label", plot_file, (13, 6))
 figure = picture.figure
@@ -380,8 +410,9 @@ def plot(losses, errors, guesses):
 # Layers overlap in two threads; to split a product this small costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
 log = tf.summary.FileWriter(logdir, loss.graph) if logdir else contextlib.nullcontext()
-with tf.Session(config=config) as sess, picture, log:
-    sess.run(tf.global_variables_initializer())
+sess = tf.Session(config=config)  # stays open: play on with it
+sess.run(tf.global_variables_initializer())
+with picture, log:
     losses, errors = [], []
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         seconds = 0
@@ -391,7 +422,7 @@ with tf.Session(config=config) as sess, picture, log:
             words = images.reshape(batch_size, steps, features)
             lengths = length_train[chosen]
             feed = {dropout: train_dropout, rate: learning_rate * decay**epoch_idx}
-            _loss, start = 0, time.time()
+            _loss, start = 0, time.perf_counter()
             for start_idx in range(0, max(lengths), window):
                 end_idx = min(start_idx + window, max(lengths))
                 feed[data] = words[:, start_idx:end_idx]
@@ -401,7 +432,7 @@ with tf.Session(config=config) as sess, picture, log:
                 _loss += window_loss * sum(feed[length]) / sum(lengths)
                 if end_idx < max(lengths):  # no gradient goes back beyond this
                     feed[init_state] = _state
-            seconds += time.time() - start
+            seconds += time.perf_counter() - start
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
             if logdir:

@@ -23,6 +23,7 @@ def run(tmp_path, monkeypatch):
     name: of a script here, or a path; flags: one string, or a list of words.
     """
     monkeypatch.chdir(tmp_path)
+    sigpipe = signal.getsignal(signal.SIGPIPE)
 
     def run_script(name, flags=""):
         path = os.path.join(ROOT, name)
@@ -30,7 +31,8 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", [path, *words])
         return SimpleNamespace(**runpy.run_path(path, run_name="__main__"))
 
-    return run_script
+    yield run_script
+    signal.signal(signal.SIGPIPE, sigpipe)  # pytest writes to pipes and sockets, too
 
 
 @pytest.fixture
@@ -54,6 +56,14 @@ def refused(run, tmp_path, capsys):
     return refuse
 
 
+def users_environment(**environment):
+    """Return that of a terminal without a display, where nobody has set anything."""
+    unset = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND", "PYTHONUNBUFFERED",
+             "PYTHONIOENCODING", "PYTHONUTF8")
+    env = {k: v for k, v in os.environ.items() if k not in unset}
+    return dict(env, **environment)
+
+
 class Process:
     """A script in a process of its own, as in a terminal without a display.
 
@@ -61,12 +71,12 @@ class Process:
     """
 
     def __init__(self, script, flags, start_in, display=None, **environment):
-        unset = ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")
-        env = {k: v for k, v in os.environ.items() if k not in unset}
-        env.update({"DISPLAY": display} if display else {}, **environment)
+        if display:
+            environment["DISPLAY"] = display
         self.process = subprocess.Popen(
-            [sys.executable, "-u", script, *flags.split()], cwd=str(start_in), env=env,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+            [sys.executable, script, *flags.split()], cwd=str(start_in),
+            env=users_environment(**environment), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, universal_newlines=True, encoding="utf-8",
         )
 
     def wait_for(self, text):

@@ -77,10 +77,18 @@ def test_all_claims_hold_at_both_ends_of_the_sizes(run, capsys, sizes, seed):
     assert rnn.tolerance < 1e-4
 
 
+def test_the_series_depends_on_the_seed_alone(run):
+    sizes = "--rnn_size 2 --batch_size 3 --number_of_features 4 --num_epochs 2"
+    series, again = (run("rnn_internals.py", f"{QUICK} {more}").series
+                     for more in ("", sizes))
+    assert list(series) == list(again)
+    assert list(series) != list(run("rnn_internals.py", QUICK + " --seed 2").series)
+
+
 @pytest.mark.parametrize("right, wrong, verdicts", [
-    ("S @ h_w + bias\n", "S @ h_w + 1.0001 * bias\n", "NO yes yes yes"),
+    ("h_w_S + bias)\n", "h_w_S + 1.01 * bias)\n", "NO yes yes yes"),
     ("np.roll(kernel, -rnn_size,", "np.roll(kernel, 0,", "yes NO yes yes"),
-    ("_val1[::-1] - _val1_rev", "_val1 - _val1_rev", "yes yes yes NO"),
+    ("another\", _val1[::-1],", "another\", _val1,", "yes yes yes NO"),
 ])
 def test_a_claim_that_is_not_so_is_told(run, tmp_path, capsys, right, wrong, verdicts):
     with open(os.path.join(ROOT, "rnn_internals.py"), encoding="utf-8") as f:
@@ -129,14 +137,15 @@ def test_output_loss_and_gradient_equal_numpy(run):
 
 def test_a_row_goes_on_where_its_last_stretch_ended(run):
     """With weights that hardly move, losses of stretches are those of whole rows."""
-    rnn = run("rnn_internals.py", QUICK + " --learning_rate 1e-9")
+    rnn = run("rnn_internals.py", QUICK + " --num_epochs 2 --learning_rate 1e-9")
     with rnn.val1.graph.as_default(), rnn.tf.Session() as sess:
         rnn.tf.set_random_seed(1)
         sess.run(rnn.tf.global_variables_initializer())
         _Output = sess.run(rnn.Output, {rnn.inputs: rnn.rows[:, :, :-1]})
     of_steps = ((_Output - rnn.rows[:, :, -1]) ** 2).mean(axis=0)
     expected = of_steps.reshape(rnn.num_batches, 5).mean(axis=1)
-    np.testing.assert_allclose(rnn.losses, expected, rtol=1e-4)
+    # The second epoch begins with zeros again, and so has the losses of the first.
+    np.testing.assert_allclose(rnn.losses, np.tile(expected, 2), rtol=1e-4)
     flat = rnn.rows.reshape(-1, 4)
     assert (flat[1:, :-1] == flat[:-1, 1:]).all()  # one series, cut into rows
     assert len(flat) <= rnn.known - 3  # nothing of the part held out
@@ -149,6 +158,7 @@ def test_naive_errors_are_those_of_the_part_held_out(run):
     def rms(forecast):
         return np.sqrt(np.mean((forecast - series[start:]) ** 2))
 
+    assert rnn.mean == series[:start].mean() and rnn.scale == series[:start].std()
     known = series[:start] - series[:start].mean()
     past = np.array([known[i : i + 3] for i in range(start - 3)])
     fit = np.linalg.lstsq(past, known[3:], rcond=None)[0]
@@ -161,6 +171,20 @@ def test_naive_errors_are_those_of_the_part_held_out(run):
         "a fit to 3 values": rms(np.array(fitted) + series[:start].mean()),
         "the waves themselves": rms(rnn.waves[start:]),
     })
+
+
+def test_the_networks_error_is_that_of_its_last_weights_and_a_state_that_is_warm(run):
+    """At this rate it has been better before."""
+    rnn = run("rnn_internals.py", QUICK + " --num_epochs 8 --learning_rate 0.2")
+    kernel, bias = rnn.sess.run(rnn.cell.weights)
+    O_w, O_b = rnn.sess.run([rnn.O_w, rnn.O_b])
+    past = rnn.scaled[320 - 103 :]  # 100 steps of 3 values before the part held out
+    lines = np.array([[past[i : i + 3] for i in range(180)]])
+    forecast = walk(lines, kernel, bias)[0, 100:] @ O_w[:, 0] + O_b
+    error = np.sqrt(np.mean((rnn.mean + rnn.scale * forecast - rnn.series[320:]) ** 2))
+    assert rnn.all_errors["the network"] == pytest.approx(error, rel=1e-4)
+    assert rnn.network_errors[-1] == rnn.all_errors["the network"]
+    assert min(rnn.network_errors) < 0.99 * rnn.network_errors[-1]
 
 
 def test_run_ahead_feeds_its_own_forecasts(run):
@@ -193,7 +217,17 @@ def test_picture_has_the_numbers_the_errors_and_the_forecast(run, tmp_path):
     for value in rnn.states[0].ravel():
         assert f"{value:.2f}" in texts
     assert {"[1 2 3]", "[13 14 15]", "val1", "val1[0, 4]", "$S_{t+4}$"} <= set(texts)
+    # In the first of 3 epochs, of 13 batches, it is measured before the end as well.
+    assert rnn.num_batches == 13
+    expected = [1 / 13, 9 / 13, 1, 2, 3]
+    np.testing.assert_allclose(rnn.error_line.get_xdata(), expected)
     assert list(rnn.error_line.get_ydata()) == rnn.network_errors
-    assert len(rnn.network_errors) == 3
-    assert len(rnn.forecast_line.get_ydata()) == 72
+
+    series, waves, forecast = rnn.forecast_axes.lines
+    last_known = list(series.get_xdata()).index(0)
+    assert series.get_ydata()[last_known] == rnn.series[399]
+    assert waves.get_ydata()[last_known] == rnn.waves[399]
+    assert list(forecast.get_xdata()) == list(range(1, 73))
+    ahead = rnn.run_ahead(rnn.scaled[297:400])  # the session is still open
+    np.testing.assert_allclose(forecast.get_ydata(), rnn.mean + rnn.scale * ahead)
     assert is_whole_png(tmp_path / "p.png")

@@ -16,6 +16,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 os.environ["MPLBACKEND"] = "agg"  # no window for a script that is run in this process
 
 
+@pytest.fixture(autouse=True)
+def pipes():
+    """Take back what a script says of closed pipes: pytest has pipes of its own."""
+    before = signal.getsignal(signal.SIGPIPE)
+    yield
+    signal.signal(signal.SIGPIPE, before)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Return a function that runs a script as a reader does; it returns its names.
@@ -23,7 +31,6 @@ def run(tmp_path, monkeypatch):
     name: of a script here, or a path; flags: one string, or a list of words.
     """
     monkeypatch.chdir(tmp_path)
-    sigpipe = signal.getsignal(signal.SIGPIPE)
 
     def run_script(name, flags=""):
         path = os.path.join(ROOT, name)
@@ -31,8 +38,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", [path, *words])
         return SimpleNamespace(**runpy.run_path(path, run_name="__main__"))
 
-    yield run_script
-    signal.signal(signal.SIGPIPE, sigpipe)  # pytest writes to pipes and sockets, too
+    return run_script
 
 
 @pytest.fixture

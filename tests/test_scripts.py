@@ -360,6 +360,16 @@ def test_each_line_arrives_at_once_and_a_closed_pipe_ends_the_run(script, start)
     assert (status, err) == (-signal.SIGPIPE, "")
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_greek_text_is_written_whatever_the_pipe(encoding, start, tmp_path):
+    (tmp_path / "text.txt").write_text("μῆνιν ἄειδε θεά\n" * 400, encoding="utf-8")
+    flags = FACTS["char_rnn.py"]["short"].replace("400", "20") + " --data text.txt"
+    training = start("char_rnn.py", flags, PYTHONIOENCODING=encoding)
+    status, out, err = training.end()
+    assert (status, err) == (0, "")
+    assert set("μῆνιν") <= set(out)
+
+
 # --- TensorBoard ---
 @each_with_picture
 def test_logdir_holds_the_curves_and_a_graph_that_reads_like_the_article(script, run):
@@ -395,9 +405,9 @@ def test_on_standard_input_it_stands_alone_and_prints_only_its_lines(script, tmp
     assert sorted(os.listdir(str(tmp_path))) == sorted(left)
 
 
-def made_small(script):
-    """Return its text with the numbers of its short run as defaults of its flags."""
-    text, words = read(script), FACTS[script]["short"].split()
+def made_small(script, flags=None):
+    """Return its text with the flags of a short run as their defaults."""
+    text, words = read(script), (flags or FACTS[script]["short"]).split()
     for name, value in zip(words[::2], words[1::2]):
         pattern = rf'(flag\(\s*"{name[2:]}",\s*)[^,]+,'
         text, count = re.subn(pattern, rf"\g<1>{value},", text)
@@ -443,6 +453,27 @@ sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]
     first, again = (pictures(outputs[i]) for i in with_pictures)
     assert len(first) == 1  # that one was live
     assert first[0]["data"] == again[0]["data"]  # the same seed, the same picture
+
+
+@pytest.mark.parametrize("script, flags, least", [
+    ("echo_rnn.py", "--num_epochs 1 --total_series_length 7500", 50),  # 100 batches
+    ("rnn_internals.py", "--num_epochs 20 --series_length 400", 20),
+])
+def test_the_first_steps_are_in_slow_motion_in_a_notebook(
+        script, flags, least, tmp_path):
+    sources = list(cells(made_small(script, flags)).values())
+    count = """frames, draw = [], LivePicture.draw
+def counted(picture):
+    draw(picture)
+    frames.append(time.perf_counter())
+LivePicture.draw = counted"""
+    picture = [i for i, s in enumerate(sources) if "class LivePicture" in s][0]
+    sources.insert(picture + 1, count)
+    ask = "[len(frames), float(min(np.diff(frames)[:9]))]"
+    *_, answer = run_notebook([*sources, ask], tmp_path)
+    frames, fastest = ast.literal_eval(answer[0]["data"]["text/plain"])
+    assert least <= frames <= least + 15
+    assert fastest > 0.06  # slow enough for the eye
 
 
 @each_with_picture

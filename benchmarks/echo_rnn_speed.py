@@ -17,13 +17,13 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ARTICLE = [os.path.join(HERE, "peers", "echo_rnn_article.py")]
-OURS = [os.path.join(os.path.dirname(HERE), "echo_rnn.py"), "--num_epochs", "10"]
-# The situation, matplotlib's backend, a flag for the article's program.
-SITUATIONS = [("no picture, ours with one in a file", "Agg", ["no_drawing"]),
-              ("window", "TkAgg", [])]
+OURS = [os.path.join(os.path.dirname(HERE), "echo_rnn.py"), "--num_epochs"]
+# The situation, matplotlib's backend, epochs, a flag for the article's program.
+SITUATIONS = [("no picture, ours with one in a file", "Agg", 10, ["no_drawing"]),
+              ("window", "TkAgg", 10, []), ("window", "TkAgg", 100, [])]
 
 
-def measure(command, backend):
+def measure(command, backend, num_epochs):
     """Return the seconds between a program's first line and its last one."""
     with tempfile.TemporaryDirectory() as folder:
         program = subprocess.Popen(
@@ -31,7 +31,7 @@ def measure(command, backend):
             env=dict(os.environ, MPLBACKEND=backend), stderr=subprocess.DEVNULL,
             universal_newlines=True)
         epochs = start = 0
-        while epochs < 10:
+        while epochs < num_epochs:
             line = program.stdout.readline()
             if line.startswith("New data"):
                 start = start or time.perf_counter()
@@ -49,13 +49,15 @@ if sys.platform == "linux" and "DISPLAY" not in os.environ:
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--rounds", type=int, default=5, help="pairs for a row")
 rounds = parser.parse_args().rounds
-print("| situation | article, s | ours, s | times faster (min to max) |")
-print("|---|---|---|---|")
-for situation, backend, flags in SITUATIONS:
-    pairs = [(measure(ARTICLE + flags, backend), measure(OURS, backend))
-             for _ in range(rounds)]
+print("| situation | epochs | article, s | ours, s | times faster (min to max) |")
+print("|---|---|---|---|---|")
+for situation, backend, num_epochs, flags in SITUATIONS:
+    article_command = [*ARTICLE, str(num_epochs), *flags]
+    our_command = [*OURS, str(num_epochs)]
+    pairs = [(measure(article_command, backend, num_epochs),
+              measure(our_command, backend, num_epochs)) for _ in range(rounds)]
     article, ours = np.transpose(pairs)
     ratios = article / ours
-    print(f"| {situation} | {np.median(article):.1f} | {np.median(ours):.1f} |"
-          f" **{np.median(ratios):.1f}** ({min(ratios):.1f} to {max(ratios):.1f}) |",
-          flush=True)
+    print(f"| {situation} | {num_epochs} | {np.median(article):.1f} |"
+          f" {np.median(ours):.1f} | **{np.median(ratios):.1f}** ({min(ratios):.1f} to"
+          f" {max(ratios):.1f}) |", flush=True)

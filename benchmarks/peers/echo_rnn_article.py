@@ -2,8 +2,9 @@
 
 Erik Hallström, "How to build a Recurrent Neural Network in TensorFlow (1/7)": its steps
 one by one, its predictions at every batch, its drawing. Mended: tf.unpack, tf.concat's
-axis, the cross-entropy's arguments and initialize_all_variables. 10 epochs, not 100;
-"no_drawing" as an argument leaves out the drawing; it does not wait at the end.
+axis, the cross-entropy's arguments and initialize_all_variables. The number of epochs
+is its first argument; "no_drawing" after it leaves out the drawing; it does not wait at
+the end.
 """
 import os
 import sys
@@ -19,8 +20,8 @@ tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()
 
-drawing = sys.argv[1:] != ["no_drawing"]
-num_epochs = 10
+drawing = "no_drawing" not in sys.argv
+num_epochs = int(sys.argv[1])
 total_series_length = 50000
 truncated_backprop_length = 15
 state_size = 4

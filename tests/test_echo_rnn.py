@@ -222,7 +222,7 @@ def test_picture_shows_losses_and_edge_aligned_bars(run):
         assert set(green.values) <= {0, 0.3}
         assert list(blue.edges) == list(range(16))
         assert panel.get_xlabel() == "time step"
-    assert echo.headline.get_text().startswith("Epoch 2, batch 119: ")
+    assert echo.headline.get_text().startswith("Epoch 2, batch 119: 75 of 75 echoes")
 
     # In an epoch's first batch what cannot be known lies on a band.
     assert not any(band.get_visible() for band in echo.unseen)
@@ -240,29 +240,46 @@ def test_picture_shows_losses_and_edge_aligned_bars(run):
     assert echo.loss_axes.get_xlim() == (3, 7)
 
 
-def test_drawing_takes_a_fifth_of_the_time(run, monkeypatch):
+@pytest.fixture
+def drawn(run, monkeypatch):
+    """A picture whose drawings take 2 s of a clock that is ours, and their times."""
     echo = run("echo_rnn.py", SHORT)
-    clock, drawn = [0.0], []  # a drawing takes 2 s, everything else 0.1 s
+    clock, times = SimpleNamespace(now=0.0), []
 
     def draw(*_):
-        clock[0] += 2
-        drawn.append(clock[0])
+        clock.now += clock.seconds
+        times.append(clock.now)
 
-    monkeypatch.setattr(echo.time, "perf_counter", lambda: clock[0])
+    def sleep(seconds):
+        clock.now += seconds
+
+    clock.seconds = 2
+    monkeypatch.setattr(echo.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(echo.time, "sleep", sleep)
+    monkeypatch.setattr(echo.picture, "output", SimpleNamespace(update=draw), False)
     monkeypatch.setattr(echo.picture.figure, "savefig", draw)
-    echo.picture.next_time = 0
-    while clock[0] < 100:
-        clock[0] += 0.1
-        echo.picture.redraw()
-    assert 9 <= len(drawn) <= 10 and min(np.diff(drawn)) > 10
+    echo.picture.next_time = -1
+    return echo.picture, clock, times
 
-    for _ in range(5):  # in a file, there is no slow motion
-        echo.picture.redraw(slow_motion=True)
-    assert len(drawn) <= 10
-    echo.picture.notebook, echo.picture.output = True, SimpleNamespace(update=draw)
+
+def test_drawing_takes_a_fifth_of_the_time(drawn):
+    picture, clock, times = drawn
+    while clock.now < 100:
+        clock.now += 0.1
+        picture.redraw()
+    assert 9 <= len(times) <= 10 and min(np.diff(times)) > 10
+
+
+def test_slow_motion_is_each_redraw_but_in_a_file_and_not_too_fast(drawn):
+    picture, clock, times = drawn
     for _ in range(5):
-        echo.picture.redraw(slow_motion=True)
-    assert 14 <= len(drawn) <= 15
+        picture.redraw(slow_motion=True)
+    assert len(times) == 1
+    picture.notebook, clock.seconds = True, 0.01
+    for _ in range(5):
+        picture.redraw(slow_motion=True)
+    assert len(times) == 6
+    np.testing.assert_allclose(np.diff(times)[1:], 0.08)
 
 
 def test_what_is_saved_at_last_is_what_was_drawn_at_last(run, tmp_path):

@@ -8,7 +8,7 @@ have the article's headings; run the file as it is, or cell by cell.
     python rnn_internals.py                     # the walk, then a live window
     python rnn_internals.py --plot rnn.png      # no window, a picture in a file
 
-Expect a walk that differs from TensorFlow by less than 1e-6, then errors of 1.2 to 1.3
+Expect a walk that differs from TensorFlow by less than 1e-6, then errors of 1.1 to 1.3
 from the network, 1.5 to 1.9 from naive forecasts and 1.0 from noise alone: 10 s in all.
 """
 # /// script

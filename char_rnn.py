@@ -68,28 +68,21 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
     return value
 
 
-# %% A saved run to go on from: its folder and its flags. Skip this, too, at first.
+# %% A saved run to go on from, and its flags. Skip this, too, at first.
 parser.add_argument("--resume", action="store_true", help="learn on from the newest")
 sample_length = flag("sample", 0, "write so many characters with the best", low=0)
 goes_on = "--resume" in argv or sample_length > 0
-number = 1
-while os.path.exists(f"char_rnn_{number}"):
-    number += 1
-saved = sorted(glob.glob("char_rnn_*/newest"), key=os.path.getmtime)
-folder = os.path.dirname(saved[-1]) if goes_on and saved else f"char_rnn_{number}"
-checkpoint_dir = flag("checkpoint_dir", folder, "where it saves, or has saved")
-if goes_on != os.path.exists(os.path.join(checkpoint_dir, "newest")):
-    parser.error(f"{checkpoint_dir} holds {'no' if goes_on else 'already a'} saved run")
-settings_file = os.path.join(checkpoint_dir, "settings.json")
+saved_runs = sorted(glob.glob("char_rnn_*/newest"), key=os.path.getmtime)
+last_run = os.path.dirname(saved_runs[-1]) if goes_on and saved_runs else ""
+checkpoint_dir = flag("checkpoint_dir", last_run, "where it saves, or has saved")
 settings = {"flags": {}, "curves": {"training": [], "validation": []}}
-restored = ["num_epochs", "data", "seed", "model", "batch_size", "num_steps",
-            "num_hidden_units", "num_layers", "learning_rate", "decay_rate",
-            "max_gradient_norm", "dropout", "input_dropout", "average_decay"]
 if goes_on:
-    with open(settings_file, encoding="utf-8") as f:
+    if not os.path.exists(os.path.join(checkpoint_dir, "newest")):
+        parser.error(f"{checkpoint_dir or 'this folder'} holds no saved run")
+    with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
         settings = json.load(f)
-    argv = [f"--{name}={value}" for name, value in settings["flags"].items()
-            if name in restored] + argv  # of a flag given twice, the last counts
+    saved_flags = [f"--{name}={value}" for name, value in settings["flags"].items()]
+    argv = saved_flags + argv  # of a flag given twice, the last counts
 
 # %% Setup
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
@@ -114,14 +107,27 @@ top_k = flag("top_k", 0, "write one of so many likeliest characters only", low=0
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
+
 flags = vars(parser.parse_known_args(argv)[0])
+restored = ["num_epochs", "data", "seed", "model", "batch_size", "num_steps",
+            "num_hidden_units", "num_layers", "learning_rate", "decay_rate",
+            "max_gradient_norm", "dropout", "input_dropout", "average_decay"]
 for name in restored[3:]:  # the first three may be others now
     if settings["flags"].get(name, flags[name]) != flags[name]:
         parser.error(f"{checkpoint_dir} has --{name} {settings['flags'][name]}")
-if III and (batch_size, num_layers, average_decay, checkpoint_dir) != (1, 1, 0, folder):
+if III and (batch_size > 1 or num_layers > 1 or average_decay or checkpoint_dir):
     parser.error("--model numpy has 1 row and 1 layer, no averages, no checkpoints")
 if max(dropout, input_dropout) > (0 if model in ("numpy", "manual") else 0.99):
     parser.error("--dropout and --input_dropout are below 1, and 0 in III and IV")
+
+if not checkpoint_dir:
+    number = 1
+    while os.path.exists(f"char_rnn_{number}"):
+        number += 1
+    checkpoint_dir = f"char_rnn_{number}"
+elif not goes_on and os.path.exists(os.path.join(checkpoint_dir, "newest")):
+    parser.error(f"{checkpoint_dir} holds already a saved run")
+settings_file = os.path.join(checkpoint_dir, "settings.json")
 
 # %% The same in every script: the end of the flags. Skip it at first.
 parser.add_argument("-h", "--help", action="help")

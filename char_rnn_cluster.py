@@ -85,6 +85,8 @@ checkpoint_dir = flag("checkpoint_dir", "char_rnn_cluster", "to save and go on i
 patience = flag("patience", 300, "seconds without an answer after which to give up")
 parser.add_argument("-h", "--help", action="help")
 flags = vars(parser.parse_args(argv))  # refuses all others
+for name in "checkpoint_dir", "patience", "synchronous":
+    del flags[name]  # the rest is saved, for char_rnn.py to go on with
 
 # %% II. Char-RNN
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"

@@ -247,7 +247,7 @@ class LivePicture:
             seconds = time.perf_counter() - start
             self.next_time = start + 5 * seconds
             if slow_motion:
-                time.sleep(max(0, 0.08 - seconds))  # for the eye
+                time.sleep(max(0, 0.07 - seconds))  # for the eye
         if self.is_open():
             self.figure.canvas.flush_events()
 

@@ -279,7 +279,7 @@ def test_slow_motion_is_each_redraw_but_in_a_file_and_not_too_fast(drawn):
     for _ in range(5):
         picture.redraw(slow_motion=True)
     assert len(times) == 6
-    np.testing.assert_allclose(np.diff(times)[1:], 0.08)
+    np.testing.assert_allclose(np.diff(times)[1:], 0.07)
 
 
 def test_what_is_saved_at_last_is_what_was_drawn_at_last(run, tmp_path):

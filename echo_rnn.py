@@ -212,7 +212,8 @@ class LivePicture:
         self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
-        self.notebook = not file and "inline" in plt.get_backend()
+        inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
+        self.notebook = inline and not file
         if self.notebook:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 

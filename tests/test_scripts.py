@@ -405,6 +405,15 @@ def test_on_standard_input_it_stands_alone_and_prints_only_its_lines(script, tmp
     assert sorted(os.listdir(str(tmp_path))) == sorted(left)
 
 
+def test_started_by_a_notebook_with_an_exclamation_mark_it_draws_a_file(
+        start, tmp_path):
+    backend = "module://matplotlib_inline.backend_inline"  # which a process inherits
+    started = start("echo_rnn.py", FACTS["echo_rnn.py"]["short"], MPLBACKEND=backend)
+    status, out, err = started.end()
+    assert (status, err) == (0, "")
+    assert "Picture in echo_rnn.png" in out and is_whole_png(tmp_path / "echo_rnn.png")
+
+
 def made_small(script, flags=None):
     """Return its text with the flags of a short run as their defaults."""
     text, words = read(script), (flags or FACTS[script]["short"]).split()

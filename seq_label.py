@@ -8,8 +8,8 @@ lines are in the cells from Defining the Network to Sequence Labelling.
     python seq_label.py --data ocr --plot ocr.png  # no window, but a file
 
 Expect 7 to 9 % of the drawn letters read wrong after half a minute on 2 CPU cores; 10
-to 12 % with --cell none, which forgets what came before; 5 to 8 % with --bidirectional 1,
-which knows what comes behind as well (5 seeds, benchmarks/seeds.py). The fonts are new
+to 12 % with --cell none, which forgets what came before; 5 to 8 % with --bidirectional
+1, which knows what comes behind (5 seeds, benchmarks/seeds.py --drawn). Fonts are new
 to the network, and 1 % of the words. Drawn words are easier than handwriting: letters
 are cut out, and a font draws each in its one way, only turned and stretched a little.
 """

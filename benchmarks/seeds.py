@@ -1,7 +1,7 @@
 """Test errors and validation losses at the end of a run, seed by seed, as Markdown.
 
     python benchmarks/seeds.py            # an hour on 2 CPU cores
-    python benchmarks/seeds.py --drawn    # what needs no download, with the time it took
+    python benchmarks/seeds.py --drawn    # what needs no download, and its time
     python benchmarks/seeds.py --long     # the longer commands: 4 hours
 """
 import argparse

@@ -91,12 +91,13 @@ predictions_file = flag("predictions", "", "keep here, in a FILE.npz, what the n
                         "says of the test set: answer and probability of each class")
 if train_dropout >= 1:
     parser.error(f"--dropout {train_dropout} leaves no outputs")
-if predictions_file and not predictions_file.endswith(".npz"):
-    parser.error(f"--predictions {predictions_file} does not end in .npz")
-if not os.access(os.path.dirname(predictions_file) or ".", os.W_OK):
-    parser.error(f"--predictions {predictions_file}: that folder cannot be written to")
-if predictions_file == data_name:
-    parser.error(f"--predictions {predictions_file} would overwrite --data")
+if predictions_file:
+    if not predictions_file.endswith(".npz"):
+        parser.error(f"--predictions {predictions_file} does not end in .npz")
+    if predictions_file == data_name:
+        parser.error(f"--predictions {predictions_file} would overwrite --data")
+    if not os.access(os.path.dirname(predictions_file) or ".", os.W_OK):
+        parser.error(f"--predictions {predictions_file}: no folder to write to")
 
 # %% The same in every script: the end of the flags. Skip it at first.
 parser.add_argument("-h", "--help", action="help")
@@ -426,6 +427,7 @@ class LivePicture:
             print("Picture in", self.file)
             self.save()
         return error is KeyboardInterrupt
+
 
 # %% Watching it learn
 picture = LivePicture("seq_classify", plot_file, (14, 6))

@@ -108,12 +108,13 @@ if truncated_backprop_length and (bidirectional or cell_type == "none"):
     parser.error("--truncated_backprop_length needs a --cell that reads one way")
 if split == "folds" and data_name != "ocr":
     parser.error("--split folds needs --data ocr")
-if predictions_file and not predictions_file.endswith(".npz"):
-    parser.error(f"--predictions {predictions_file} does not end in .npz")
-if not os.access(os.path.dirname(predictions_file) or ".", os.W_OK):
-    parser.error(f"--predictions {predictions_file}: that folder cannot be written to")
-if predictions_file == data_name:
-    parser.error(f"--predictions {predictions_file} would overwrite --data")
+if predictions_file:
+    if not predictions_file.endswith(".npz"):
+        parser.error(f"--predictions {predictions_file} does not end in .npz")
+    if predictions_file == data_name:
+        parser.error(f"--predictions {predictions_file} would overwrite --data")
+    if not os.access(os.path.dirname(predictions_file) or ".", os.W_OK):
+        parser.error(f"--predictions {predictions_file}: no folder to write to")
 
 # %% The same in every script: the end of the flags. Skip it at first.
 parser.add_argument("-h", "--help", action="help")
@@ -505,6 +506,7 @@ class LivePicture:
             self.save()
         return error is KeyboardInterrupt
 
+
 # %% Watching it learn
 picture = LivePicture("seq_label", plot_file, (14, 6))
 figure = picture.figure
@@ -513,7 +515,7 @@ grid = figure.add_gridspec(2, 2, left=0.05, right=0.98, top=0.84, bottom=0.1,
                            wspace=0.1, hspace=0.45, width_ratios=[1, 3])
 
 loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", yscale="log")
-loss_axes.set_xlabel("batch")
+loss_axes.set_xlabel("update")
 loss_axes.axhline(np.log(out_size), color="gray", ls="--", lw=1, label="guessing")
 (loss_line,) = loss_axes.plot([], [], lw=0.8)
 loss_axes.legend(loc="lower left", frameon=False)
@@ -529,7 +531,7 @@ axes = figure.add_subplot(grid[:, 1])
 axes.set_title("New words: above each letter what the network reads, pale where it\n"
                "doubts, red where it is wrong, over what is right; padding left away")
 line_length = max(36, steps)  # five lines of so many letters are shown
-axes.set(xlim=(0, line_length), ylim=(5, 0))
+axes.set(xlim=(0, line_length), ylim=(5, 0.05))
 axes.axis("off")
 text_size = min(11, 400 / line_length)
 order = np.arange(len(x_test))
@@ -543,16 +545,17 @@ for example in order:
         left, line = 0, line + 1
     if line == 5:
         break
-    images = x_test[example, :end].T
-    if not own_data:
-        images = np.hstack(images.T.reshape(-1, height, width))
-    axes.imshow(images, cmap="gray_r", aspect="auto", vmin=x_test.min(),
-                vmax=x_test.max(), extent=(left, left + end, line + 0.8, line + 0.2))
+    if own_data:
+        strip = x_test[example, :end].T
+    else:  # images, side by side
+        strip = np.hstack(x_test[example, :end].reshape(-1, height, width))
+    axes.imshow(strip, cmap="gray_r", aspect="auto", vmin=x_test.min(),
+                vmax=x_test.max(), extent=(left, left + end, line + 0.75, line + 0.25))
     middles = left + 0.5 + np.arange(end)
     shown.append(example)
-    over.append([axes.text(middle, line + 0.19, "", ha="center", va="bottom",
+    over.append([axes.text(middle, line + 0.24, "", ha="center", va="bottom",
                            size=text_size) for middle in middles])
-    under.append([axes.text(middle, line + 0.81, "", ha="center", va="top",
+    under.append([axes.text(middle, line + 0.76, "", ha="center", va="top",
                             size=text_size, color="red") for middle in middles])
     left += end + 1
 

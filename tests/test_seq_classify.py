@@ -437,7 +437,7 @@ def test_what_is_no_npz_gets_one_line(script, refused, tmp_path):
     ("--truncated_backprop_length 7", "above the 6 steps there are"),
     ("--shift 2", "--shift 2 "),
     ("--predictions said.txt", "--predictions said.txt does not end in .npz"),
-    ("--predictions no/said.npz", "no/said.npz: that folder cannot be written to"),
+    ("--predictions no/said.npz", "--predictions no/said.npz: no folder to write to"),
     ("--predictions own.npz", "--predictions own.npz would overwrite --data"),
 ])
 def test_flags_that_own_data_do_not_fit_get_one_line(flags, fault, script, refused):

@@ -444,8 +444,8 @@ loss_axes.legend(loc="lower left", frameon=False)
 
 error_axes = figure.add_subplot(grid[1, 0], title="Error, %", xlabel="epoch")
 error_axes.set(xlim=(0, num_epochs), ylim=(0, 100))
-(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="of those learned")
-(test_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="of new ones")
+(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="training set")
+(test_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="test set")
 error_axes.legend(frameon=False)
 
 image_axes, images, thoughts = [], [], []
@@ -477,7 +477,7 @@ if out_size <= 12:
 def plot(epoch_idx, batch_idx, readings):
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
-        told += f" Of new ones it reads {errors[-1]:.1%} wrong."
+        told += f" It reads {errors[-1]:.1%} of the test set wrong."
     headline.set_text(told)
 
     loss_line.set_data(range(len(losses)), losses[:])

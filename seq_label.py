@@ -10,7 +10,7 @@ lines are in the cells from Defining the Network to Sequence Labelling.
 Expect 7 to 9 % of the drawn letters read wrong after half a minute on 2 CPU cores; 10
 to 12 % with --cell none, which forgets what came before; 5 to 8 % with --bidirectional
 1, which knows what comes behind (5 seeds, benchmarks/seeds.py --drawn). Fonts are new
-to the network, and 1 % of the words. Drawn words are easier than handwriting: letters
+to the network, and 4 % of the words. Drawn words are easier than handwriting: letters
 are cut out, and a font draws each in its one way, only turned and stretched a little.
 """
 # /// script
@@ -235,11 +235,11 @@ class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
 
 # %% A cell that forgets, for --cell none
 class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
-    """A GRU that takes each step for the first: all the same but the recurrence."""
+    """A GRU whose state stays zeros, as it was at first: each step is the first."""
 
     def __call__(self, inputs, state, scope=None):
-        forgotten, _ = super().__call__(inputs, tf.zeros_like(state), scope)
-        return forgotten, state
+        of_this_step, _ = super().__call__(inputs, state, scope)
+        return of_this_step, state
 
 
 # %% Defining the Network
@@ -522,13 +522,13 @@ loss_axes.legend(loc="lower left", frameon=False)
 
 error_axes = figure.add_subplot(grid[1, 0], title="Error, %", xlabel="epoch")
 error_axes.set(xlim=(0, num_epochs), ylim=(0, 100))
-(word_line,) = error_axes.plot([], [], "r.:", clip_on=False, label="new words")
-(letter_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="new letters")
-(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="letters learned")
+(word_line,) = error_axes.plot([], [], "r.:", clip_on=False, label="test words")
+(letter_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="test letters")
+(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="training letters")
 error_axes.legend(frameon=False)
 
 axes = figure.add_subplot(grid[:, 1])
-axes.set_title("New words: above each letter what the network reads, pale where it\n"
+axes.set_title("Test words: above each letter what the network reads, pale where it\n"
                "doubts, red where it is wrong, over what is right; padding left away")
 line_length = max(36, steps)  # five lines of so many letters are shown
 axes.set(xlim=(0, line_length), ylim=(5, 0.05))
@@ -563,7 +563,7 @@ for example in order:
 def plot(epoch_idx, batch_idx, probabilities):
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
-        told += f" Of new letters it reads {errors[-1]:.1%} wrong."
+        told += f" It reads {errors[-1]:.1%} of the test letters wrong."
     headline.set_text(told)
 
     loss_line.set_data(range(len(losses)), losses[:])

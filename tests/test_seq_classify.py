@@ -482,7 +482,8 @@ def test_prints_the_articles_line_and_shows_the_same(run, arrays, capsys):
     probabilities = seq.sess.run(seq.prediction, feed)  # the session is still open
     assert (seq.answers == probabilities.argmax(axis=1)).all()
     assert seq.errors[-1] == np.mean(seq.answers != y)
-    assert f"it reads {seq.errors[-1]:.1%} wrong" in seq.headline.get_text()
+    told = seq.headline.get_text()
+    assert f"reads {seq.errors[-1]:.1%} of the test set wrong" in told
     assert seq.loss_line.get_ydata() == seq.losses
     for line, errors in (seq.test_line, seq.errors), (seq.train_line, seq.train_errors):
         np.testing.assert_allclose(line.get_ydata(), np.multiply(errors, 100))

@@ -225,7 +225,7 @@ def test_counts_prints_and_shows_the_errors_without_padding(run, script, capsys)
     mean = np.mean(seq.losses[60:])
     assert lines[1:] == [("2", f"{letters:.1%}", f"{words:.1%}", f"{mean:.4f}")]
     assert f"{padded:.1%} if padding were a letter that is always read right" in out
-    assert f"it reads {letters:.1%} wrong" in seq.headline.get_text()
+    assert f"reads {letters:.1%} of the test letters wrong" in seq.headline.get_text()
     for line, share in [(seq.letter_line, seq.errors), (seq.word_line, seq.word_errors),
                         (seq.train_line, seq.train_errors)]:
         np.testing.assert_allclose(line.get_ydata(), np.multiply(share, 100))

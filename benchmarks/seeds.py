@@ -1,6 +1,7 @@
 """Test errors and validation losses at the end of a run, seed by seed, as Markdown.
 
     python benchmarks/seeds.py            # an hour on 2 CPU cores
+    python benchmarks/seeds.py --drawn    # what needs no download, and its time
     python benchmarks/seeds.py --long     # the longer commands: 4 hours
 """
 import argparse
@@ -9,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHORT = [f"char_rnn.py --data shakespeare --model {m}" for m in ("rnn", "gru", "lstm")]
@@ -16,6 +18,8 @@ SHORT.append("seq_classify.py --data mnist")
 for split in "words", "folds":
     for cell in "--cell none", "--cell gru", "--cell gru --bidirectional 1":
         SHORT.append(f"seq_label.py --data ocr {cell} --split {split}")
+DRAWN = ["seq_classify.py", "seq_label.py --cell none", "seq_label.py",
+         "seq_label.py --bidirectional 1"]
 OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002"
        " --decay 0.85 --shift 1")
 LONG = [
@@ -23,31 +27,35 @@ LONG = [
     " --input_dropout 0.1 --average_decay 0.999 --num_epochs 32",
     "seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
     " --batch_size 100 --num_batches 600 --learning_rate 0.002 --decay 0.75 --shift 2",
-    "seq_label.py --data ocr --cell none --hidden_units 1024 --dropout 0.4" + OCR,
-    "seq_label.py --data ocr --bidirectional 1 --num_units 100 --num_layers 1"
+    "seq_label.py --data ocr --cell none --num_units 1024 --dropout 0.4" + OCR,
+    "seq_label.py --data ocr --bidirectional 1 --num_units 100"
     " --hidden_units 1024 --dropout 0.4" + OCR,
-    "seq_label.py --data ocr --split folds --num_units 200 --num_layers 1"
-    " --hidden_units 1024" + OCR,
+    "seq_label.py --data ocr --split folds --bidirectional 1"
+    " --hidden_units 1024 --dropout 0.5" + OCR,
 ]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--long", action="store_true", help="the longer commands")
+parser.add_argument("--drawn", action="store_true", help="what needs no download")
 parser.add_argument("--only", default="", help="just commands with this in them")
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
 chosen = parser.parse_args()
 print("| command |", " | ".join(f"seed {seed}" for seed in chosen.seeds), "|")
 print("|---" * (len(chosen.seeds) + 1) + "|")
-for command in LONG if chosen.long else SHORT:
+for command in LONG if chosen.long else DRAWN if chosen.drawn else SHORT:
     if chosen.only not in command:
         continue
     print(f"| `{command}`", end=" ", flush=True)
     for seed in chosen.seeds:
         with tempfile.TemporaryDirectory() as folder:
             script, *words = command.split()
+            start = time.time()
             printed = subprocess.check_output(
                 [sys.executable, os.path.join(ROOT, script), *words, "--seed",
                  str(seed), "--plot", "unused.png"],
                 cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
         result = re.findall(r"error \S+%|validation \S+ nats", printed)[-1]
         print(f"| {result.split()[1]}", end=" ", flush=True)
+        if chosen.drawn:
+            print(f"({time.time() - start:.0f} s)", end=" ", flush=True)
     print("|", flush=True)

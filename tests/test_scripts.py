@@ -72,7 +72,7 @@ FACTS = {
     },
     "seq_label.py": {
         "headings": "Defining the Network | Simulating Time Steps | Sequence Labelling",
-        "curves": lambda run: {"loss": run.losses, "error": [e for e, _ in run.errors]},
+        "curves": lambda run: {"loss": run.losses, "error": run.errors},
         "scopes": ["Simulating_Time_Steps", "Sequence_Labelling"],
         "short": "--num_epochs 2 --num_batches 9 --batch_size 4 --num_units 50"
         " --num_layers 3 --truncated_backprop_length 6 --hidden_units 10",
@@ -296,7 +296,12 @@ def test_a_consoles_command_line_is_not_the_scripts(script, console, monkeypatch
     ("char_rnn.py", "--resume", "this folder holds no saved run"),
     ("seq_classify.py", "--dropout 1", "--dropout 1.0 leaves no outputs"),
     ("seq_classify.py", "--learning_rate nan", "--learning_rate nan is not"),
-    ("seq_classify.py", "--shift -1", "--shift -1 is not in [0, inf)"),
+    ("seq_classify.py", "--shift -1", "--shift -1 is not in [0"),
+    ("seq_classify.py", "--shift 14", "--shift 14 moves too much of 28 x 28"),
+    ("seq_classify.py", "--truncated_backprop_length 29", "is above the 28 steps"),
+    ("seq_label.py", "--split folds", "--split folds needs --data ocr"),
+    ("seq_label.py", "--shift 4", "--shift 4 is for images of letters"),
+    ("seq_label.py", "--truncated_backprop_length 15", "is above the 14 steps"),
     ("seq_label.py", "--cell none --bidirectional 1", "--bidirectional needs a --cell"),
     ("seq_label.py", "--cell none --truncated_backprop_length 2", "that reads one way"),
     ("seq_label.py", "--bidirectional 1 --truncated_backprop_length 2", "one way"),

@@ -1,8 +1,12 @@
-"""seq_classify.py against numpy, on its data, and as a person runs it."""
+"""seq_classify.py against numpy, on its data, and as a person runs it.
+
+What both seq scripts promise, above all of --data FILE.npz, is tested here for both.
+"""
 import gzip
 import hashlib
 import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +16,9 @@ SMALL = ("--num_epochs 2 --num_batches 3 --batch_size 4 --num_units 5 --num_laye
          " --plot p.png")
 OWN = SMALL + " --data own.npz"
 LEARN = ("--data own.npz --plot p.png --num_epochs 3 --num_batches 60 --batch_size 20"
-         " --num_units 20 --num_layers 1 --dropout 0.1 --learning_rate 0.01")
+         " --num_units 20 --num_layers 1 --dropout 0.1 --learning_rate 0.01 --decay 1")
+LENGTHS = np.array([6, 1, 3, 6, 2, 5, 4])
+each_seq_script = pytest.mark.parametrize("script", ["seq_classify.py", "seq_label.py"])
 
 
 # --- The network in numpy, sequence by sequence; test_seq_label.py uses it, too ---
@@ -22,7 +28,10 @@ def numpy_layers(cell, sequence, weights):
     for layer in weights[:half], weights[half:]:
         state, outputs = np.zeros((2, 1, 5)), []
         for x in sequence:
-            state = numpy_cell(cell, layer, x[None], state)
+            if cell == "none":
+                state = np.zeros((2, 1, 5))
+            kind = "gru" if cell == "none" else cell
+            state = numpy_cell(kind, layer, x[None], state)
             outputs.append(state[-1][0])
         sequence = outputs
     return np.array(sequence)
@@ -42,37 +51,89 @@ def random_weights(tf, sess):
     return weights
 
 
-@pytest.fixture
-def arrays(tmp_path):
-    """own.npz: sequences whose class is the place of the 1 in their first step."""
+def spy_on_feeds(tf, monkeypatch):
+    """Return a list that gets the feed of each sess.run: {name of a tensor: value}."""
+    real_run, feeds = tf.Session.run, []
+
+    def spy(self, fetches, feed_dict=None, *rest):
+        feeds.append({})
+        for key, value in (feed_dict or {}).items():
+            parts = tf.nest.flatten(value) if isinstance(key, tuple) else [value]
+            for tensor, part in zip(tf.nest.flatten(key), parts):
+                feeds[-1][tensor.name] = np.asarray(part)
+        return real_run(self, fetches, feed_dict, *rest)
+
+    monkeypatch.setattr(tf.Session, "run", spy)
+    return feeds
+
+
+def make_arrays(label_axes=1):
+    """Return sequences whose class is the place of the 1 in their first step.
+
+    With two label axes, each step has a class, 0 in the first step and then the place
+    of the 1 in the step before; every second sequence has three steps of padding.
+    """
     arrays = {}
     for part, many in ("train", 300), ("test", 50):
         numbers = np.random.RandomState(many)
         x, y = numbers.uniform(0, 0.5, (many, 6, 4)), numbers.randint(4, size=many)
         x[np.arange(many), 0, y] = 1
+        if label_axes == 2:
+            y = numbers.randint(4, size=(many, 6))
+            x[:, :-1] += np.eye(4)[y[:, 1:]]
+            y[:, 0] = 0
+            arrays["length_" + part] = np.where(np.arange(many) % 2, 3, 6)
         arrays["x_" + part], arrays["y_" + part] = x.astype(np.float32), y
+    return arrays
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    """own.npz for seq_classify.py, see make_arrays."""
+    arrays = make_arrays()
     np.savez(str(tmp_path / "own.npz"), **arrays)
     return arrays
 
 
+def with_drawing_recorded(script, folder):
+    """Write seq.py, a copy that keeps what it draws, and its fonts, in DRAWN."""
+    with open(os.path.join(ROOT, script), encoding="utf-8") as file:
+        text = file.read()
+    line = "    paper = RendererAgg"
+    assert text.count(line) == 1
+    text = text.replace("def draw(characters", "DRAWN = []\n\n\ndef draw(characters")
+    text = text.replace(line, "    DRAWN.append((list(characters), list(fonts)))\n"
+                        "    print('drawing')\n" + line)
+    (folder / "seq.py").write_text(text, encoding="utf-8")
+    return str(folder / "seq.py")
+
+
+def arrays_of(script):
+    return make_arrays(1 if script == "seq_classify.py" else 2)
+
+
 # --- Against mathematics ---
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_network_prediction_and_loss_equal_numpy(cell, run, arrays):
+def test_network_prediction_and_loss_equal_numpys_of_the_real_steps(cell, run, arrays):
     seq = run("seq_classify.py", f"{OWN} --cell {cell}")
     x, y = arrays["x_test"][:7] - 0.5, arrays["y_test"][:7]
     with seq.tf.Session(graph=seq.loss.graph) as sess:
         *of_cells, kernel, bias = random_weights(seq.tf, sess)
-        output, prediction, reading, loss = sess.run(
-            [seq.output, seq.prediction, seq.reading, seq.loss],
-            {seq.data: x, seq.target: y})
+        feed = {seq.data: x, seq.target: y}
+        output, whole, reading, loss = sess.run(
+            [seq.output, seq.prediction, seq.reading, seq.loss], feed)
+        feed[seq.length] = LENGTHS
+        parts, loss_of_parts = sess.run([seq.prediction, seq.loss], feed)
         huge = sess.run(seq.loss, {seq.logit: [[1000, 0, 0, 0]], seq.target: [2]})
     expected = np.array([numpy_layers(cell, row, of_cells) for row in x])
     np.testing.assert_allclose(output, expected, atol=1e-5)
     expected = softmax(expected @ kernel + bias)
     np.testing.assert_allclose(reading, expected, atol=1e-5)
-    np.testing.assert_allclose(prediction, expected[:, -1], atol=1e-5)
-    expected = -np.log(expected[np.arange(7), -1, y]).mean()
-    np.testing.assert_allclose(loss, expected, atol=1e-5)
+    everyone = np.arange(7)
+    for ends, prediction, total in (6, whole, loss), (LENGTHS, parts, loss_of_parts):
+        last = expected[everyone, ends - 1]
+        np.testing.assert_allclose(prediction, last, atol=1e-5)
+        assert total == pytest.approx(-np.log(last[everyone, y]).mean(), abs=1e-5)
     assert huge == 1000  # the logarithm of a probability would be infinite
 
 
@@ -88,9 +149,15 @@ def test_windows_and_their_states_are_the_whole_forward_pass(cell, rate, run, ar
         assert abs(windows[-1] - whole[-1]) > 1e-4
 
 
-def test_dropout_is_the_share_dropped_in_training_alone(run, arrays, monkeypatch):
+def test_a_window_of_all_steps_is_no_window(run, arrays):
+    whole, window = (run("seq_classify.py", OWN + more).losses
+                     for more in ("", " --truncated_backprop_length 6"))
+    assert whole == window
+
+
+def test_dropout_is_the_share_dropped(run, arrays):
     seq = run("seq_classify.py", f"{OWN} --num_units 200 --num_layers 1")
-    feed, real_run, feeds = {seq.data: arrays["x_test"]}, seq.tf.Session.run, []
+    feed = {seq.data: arrays["x_test"]}
     with seq.tf.Session(graph=seq.loss.graph) as sess:
         random_weights(seq.tf, sess)
         whole = sess.run(seq.output, feed)
@@ -100,16 +167,60 @@ def test_dropout_is_the_share_dropped_in_training_alone(run, arrays, monkeypatch
     kept = dropped[:, 0] != 0  # a first step's outputs
     np.testing.assert_allclose(dropped[:, 0][kept] * 0.75, whole[:, 0][kept], 1e-5)
 
-    def spy(self, fetches, feed_dict=None, *rest):
-        feeds.append({key.name: value for key, value in (feed_dict or {}).items()})
-        return real_run(self, fetches, feed_dict, *rest)
 
-    monkeypatch.setattr(seq.tf.Session, "run", spy)
-    run("seq_classify.py", f"{OWN} --learning_rate 0.01 --decay 0.5 --dropout 0.3")
+# --- What is fed: of both scripts ---
+@each_seq_script
+def test_dropout_is_fed_in_training_alone_and_the_rate_decays(script, run, monkeypatch):
+    np.savez("own.npz", **arrays_of(script))
+    flags = f"{OWN} --learning_rate 0.01 --decay 0.5 --dropout 0.3"
+    seq = run(script, flags)
+    feeds = spy_on_feeds(seq.tf, monkeypatch)
+    run(script, flags)
     trained = [feed for feed in feeds if seq.target.name in feed]
-    assert [feed[seq.rate.name] for feed in trained] == [0.01] * 3 + [0.005] * 3
+    assert [feed[seq.decayed_rate.name] for feed in trained] == [0.01] * 3 + [0.005] * 3
     assert [feed[seq.dropout.name] for feed in trained] == [0.3] * 6
     assert sum(seq.dropout.name in feed for feed in feeds) == 6
+    assert any(len(feed.get(seq.data.name, [])) == 50 for feed in feeds)  # the test
+
+
+@each_seq_script
+def test_batches_are_random_examples_of_all_with_their_labels(script, run, monkeypatch):
+    arrays = arrays_of(script)
+    np.savez("own.npz", **arrays)
+    seq = run(script, OWN)
+    feeds = spy_on_feeds(seq.tf, monkeypatch)
+    run(script, OWN + " --num_batches 30")
+    known = {x[:3].tobytes(): i for i, x in enumerate(arrays["x_train"])}
+    found = set()
+    for feed in feeds:
+        if seq.target.name in feed:
+            chosen = [known[x[:3].tobytes()] for x in feed[seq.data.name]]
+            labels = feed[seq.target.name], arrays["y_train"][chosen]
+            given, right = (np.reshape(y, (4, -1))[:, :3] for y in labels)
+            assert (given == right).all()  # the first three are never padding
+            found.update(chosen)
+    assert len(found) > 150  # of 300, in 240 draws
+
+
+def test_the_rows_before_the_window_have_dropout_and_leave_its_state(
+    run, arrays, monkeypatch
+):
+    flags = OWN + " --truncated_backprop_length 2 --dropout 0.3"
+    seq = run("seq_classify.py", flags)
+    feeds = spy_on_feeds(seq.tf, monkeypatch)
+    run("seq_classify.py", flags)
+    before = [feed for feed in feeds
+              if seq.dropout.name in feed and seq.target.name not in feed]
+    window = [feed for feed in feeds if seq.target.name in feed]
+    rows = {x.tobytes() for x in arrays["x_train"]}
+    assert len(before) == len(window) == 6
+    for of_before, of_window in zip(before, window):
+        assert of_before[seq.dropout.name] == 0.3
+        parts = [of_before[seq.data.name], of_window[seq.data.name]]
+        assert parts[1].shape[1] == 2
+        assert {x.tobytes() for x in np.concatenate(parts, axis=1)} <= rows
+        for state in seq.tf.nest.flatten(seq.init_state):
+            assert of_window[state.name].any()
 
 
 def test_shift_images_moves_each_by_up_to_so_many_pixels(run, arrays):
@@ -124,10 +235,28 @@ def test_shift_images_moves_each_by_up_to_so_many_pixels(run, arrays):
     assert (shift_images(images, 0) == images).all()
 
 
+def test_shift_moves_what_is_learned_from_and_not_the_test(run, arrays, monkeypatch):
+    seq = run("seq_classify.py", OWN)
+    feeds = spy_on_feeds(seq.tf, monkeypatch)
+    run("seq_classify.py", OWN + " --shift 1")
+    known = {x.tobytes() for x in [*arrays["x_train"], *arrays["x_test"]]}
+    for is_trained in True, False:
+        fed = [x for feed in feeds if (seq.dropout.name in feed) == is_trained
+               and seq.length.name in feed for x in feed[seq.data.name]]
+        share = np.mean([x.tobytes() in known for x in fed])
+        assert share < 0.5 if is_trained else share == 1
+
+
 # --- Data ---
-def test_drawn_digits_are_many_and_not_to_be_read_by_a_linear_classifier(run):
-    seq = run("seq_classify.py", SMALL)
+def test_drawn_digits_are_many_in_their_fonts_and_beyond_a_linear_classifier(
+    run, tmp_path
+):
+    seq = run(with_drawing_recorded("seq_classify.py", tmp_path), SMALL)
     assert (len(seq.x_train), len(seq.x_test)) == (10000, 2000)
+    for (characters, fonts), y, own in zip(seq.DRAWN, [seq.y_train, seq.y_test],
+                                           [seq.TRAIN_FONTS, seq.TEST_FONTS]):
+        assert "".join(characters) == "".join(map(str, y))
+        assert set(fonts) == set(own)
     fonts = seq.TRAIN_FONTS + seq.TEST_FONTS
     eights = {seq.outline("8", font).vertices.tobytes() for font in fonts}
     assert len(eights) == len(fonts)  # none is missing and replaced by another
@@ -178,14 +307,161 @@ def test_mnist_is_downloaded_once_and_only_with_its_digest(run, serve, tmp_path)
         run(script, SMALL + " --data mnist")
 
 
-@pytest.mark.parametrize("name, shape", [
-    ("x_train", (300, 6)), ("x_test", (50, 5, 4)), ("y_train", (299,)),
+@each_seq_script
+def test_ctrl_c_while_data_are_drawn_ends_in_one_line(script, start, tmp_path):
+    drawing = start(with_drawing_recorded(script, tmp_path))
+    drawing.wait_for("drawing")
+    drawing.interrupt()
+    status, _, err = drawing.end(60)
+    assert (status, err) == (1, "Interrupted before there was anything to keep")
+    assert os.listdir(str(tmp_path)) == ["seq.py"]
+
+
+# --- What people bring: --data FILE.npz, of both scripts ---
+@each_seq_script
+def test_own_data_are_learned_and_the_answers_kept(script, run):
+    arrays = arrays_of(script)
+    np.savez("own.npz", names=list("abcd"), **arrays)
+    seq = run(script, f"{LEARN} --predictions said.npz")
+    assert seq.errors[-1] < 0.05
+    assert seq.train_errors[-1] < 0.05
+    with np.load("said.npz") as file:
+        said = dict(file)
+    y = arrays["y_test"]
+    if script == "seq_label.py":
+        padding = np.arange(6) >= arrays["length_test"][:, None]
+        assert (said["length"] == arrays["length_test"]).all()
+        y = np.where(padding, -1, y)
+    assert said["answers"].shape == y.shape
+    assert np.mean(said["answers"] != y) < 0.05
+    np.testing.assert_allclose(said["probabilities"].sum(-1), 1, rtol=1e-5)
+    assert said["names"].tolist() == list("abcd")
+
+
+def test_lengths_choose_the_last_real_step(run, tmp_path):
+    """Seeds 1 to 5 misread 1 to 10 %; where all 40 steps count, about half."""
+    numbers = np.random.RandomState(0)
+    arrays = {}
+    for part, many in ("train", 2000), ("test", 200):
+        x = numbers.uniform(0, 1, (many, 40, 1))
+        length = numbers.randint(3, 13, size=many)
+        arrays["y_" + part] = (x[np.arange(many), length - 1, 0] > 0.5).astype(int)
+        x[np.arange(40) >= length[:, None]] = np.nan  # beyond it, anything may stand
+        arrays["x_" + part], arrays["length_" + part] = x, length
+    np.savez("own.npz", **arrays)
+    assert run("seq_classify.py", LEARN).errors[-1] < 0.2
+
+
+@each_seq_script
+def test_whole_labels_of_any_number_type_are_the_same(script, run):
+    losses = []
+    for label_type in int, np.uint8, float:
+        arrays = arrays_of(script)
+        for name in arrays:
+            if name[0] in "yl":
+                arrays[name] = arrays[name].astype(label_type)
+        np.savez("own.npz", **arrays)
+        losses.append(run(script, OWN + " --num_epochs 1").losses)
+    assert losses[0] == losses[1] == losses[2]
+
+
+def spoiled(array, value):
+    """Return a copy whose last number, which is real in all of them, is the value."""
+    array = array.astype(np.result_type(array, type(value)))
+    array[(-1,) + (0,) * (array.ndim - 1)] = value
+    return array
+
+
+@each_seq_script
+@pytest.mark.parametrize("name, change, fault", [
+    ("y_train", lambda y: spoiled(y, 0.5), "y_train has [0.5]"),
+    ("y_test", lambda y: spoiled(y, -1), "y_test has [-1]"),
+    ("y_test", lambda y: spoiled(y, np.nan), "y_test has [nan]"),
+    ("y_train", lambda y: spoiled(y, np.inf), "y_train has [inf]"),
+    ("y_train", lambda y: y > 1, "y_train holds bool"),
+    ("y_train", lambda y: y.astype(str), "y_train holds <U"),
+    ("y_train", lambda y: y * 1j, "y_train holds complex"),
+    ("y_train", lambda y: y * 0 + 3, "y_train has one class only: 3"),
+    ("y_train", lambda y: y * 1000, "y_train has 4 classes and goes to 3000"),
+    ("y_train", lambda y: y + 10000, "y_train has [1000"),
+    ("y_train", lambda y: y[:-1], "y_train (299,"),
+    ("y_test", lambda y: y[..., None, None], "y_test (50,"),
+    ("y_test", None, "y_test is missing"),
+    ("x_train", None, "x_train is missing"),
+    ("x_train", lambda x: spoiled(x, np.nan), "x_train has NaN"),
+    ("x_test", lambda x: spoiled(x, np.inf), "x_test has NaN, infinity"),
+    ("x_test", lambda x: spoiled(x.astype(float), 1e300), "x_test has NaN, infinity"),
+    ("x_train", lambda x: x * 1j, "x_train holds complex"),
+    ("x_train", lambda x: x.astype(str), "x_train holds <U"),
+    ("x_test", lambda x: x.astype(object), "Object arrays cannot be loaded"),
+    ("x_train", lambda x: x[:, 0], "x_train (300, 4) is not [many, steps, features]"),
+    ("x_test", lambda x: x[:0], "x_test (0, 6, 4) is empty"),
+    ("x_train", lambda x: x[:, :0], "x_train (300, 0, 4) is empty"),
+    ("x_test", lambda x: x[:, :, :3], "x_test (50, 6, 3) does not fit x_train (300, 6"),
+    ("length_test", lambda _: np.zeros(50), "length_test has [0.]"),
+    ("length_train", lambda _: np.full(300, 7), "length_train has [7]"),
+    ("length_train", lambda _: np.full(300, -2), "length_train has [-2]"),
+    ("length_test", lambda _: np.full(49, 3), "length_test (49,) is not (50,)"),
+    ("names", lambda _: ["a", "b"], "names (2,) are not one for each of the classes 0"),
+    ("xtrain", lambda _: [0], "xtrain is none of x_train, y_train, length_train"),
 ])
-def test_npz_of_wrong_shapes_gets_one_line(name, shape, arrays, refused):
-    np.savez("bad.npz", **{**arrays, name: np.ones(shape, int)})
-    assert f"{name[0]} {shape}" in refused("seq_classify.py", "--data bad.npz")
+def test_bad_own_data_get_one_line(name, change, fault, script, refused):
+    arrays = arrays_of(script)
+    if change is None:
+        del arrays[name]
+    else:
+        arrays[name] = change(arrays.get(name))
+    np.savez("bad.npz", **arrays)
+    line = refused(script, "--data bad.npz --predictions said.npz")
+    assert "--data bad.npz: " + fault in line
 
 
+@each_seq_script
+def test_what_is_no_npz_gets_one_line(script, refused, tmp_path):
+    assert "mnistt: is no file, and no other choice" in refused(script, "--data mnistt")
+    assert "is no file" in refused(script, f"--data {tmp_path}")
+    np.save("a.npy", np.ones(3))
+    assert "is not an .npz file" in refused(script, "--data a.npy")
+    with zipfile.ZipFile("text.npz", "w") as archive:
+        archive.writestr("x_train", "hello")
+    assert "y_train is missing" in refused(script, "--data text.npz")
+    np.savez("broken.npz", **arrays_of(script))
+    with open("broken.npz", "r+b") as file:
+        file.seek(300)
+        file.write(b"spoiled")
+    assert "--data broken.npz: " in refused(script, "--data broken.npz")
+
+
+@each_seq_script
+@pytest.mark.parametrize("flags, fault", [
+    ("--truncated_backprop_length 7", "above the 6 steps there are"),
+    ("--shift 2", "--shift 2 "),
+    ("--predictions said.txt", "--predictions said.txt does not end in .npz"),
+    ("--predictions no/said.npz", "--predictions no/said.npz: no folder to write to"),
+    ("--predictions own.npz", "--predictions own.npz would overwrite --data"),
+])
+def test_flags_that_own_data_do_not_fit_get_one_line(flags, fault, script, refused):
+    np.savez("own.npz", **arrays_of(script))
+    assert fault in refused(script, "--data own.npz " + flags)
+
+
+def test_windows_need_one_length(refused):
+    np.savez("own.npz", length_train=np.full(300, 3), **make_arrays())
+    line = refused("seq_classify.py", "--data own.npz --truncated_backprop_length 2")
+    assert "needs sequences of one length" in line
+
+
+@each_seq_script
+def test_large_numbers_get_a_warning_and_are_taken(script, run, capsys):
+    arrays = arrays_of(script)
+    for part in "x_train", "x_test":
+        arrays[part] = (arrays[part] * 127).astype(np.uint8)
+    np.savez("own.npz", **arrays)
+    run(script, OWN)
+    assert "x_train has " in capsys.readouterr().out
+
+
+# --- As a person runs it ---
 def test_it_learns_what_came_first(run, arrays):
     """Seeds 1 to 5 misread none of 50 sequences."""
     for seed in 1, 2:
@@ -193,18 +469,46 @@ def test_it_learns_what_came_first(run, arrays):
 
 
 def test_prints_the_articles_line_and_shows_the_same(run, arrays, capsys):
+    arrays["length_test"] = np.arange(50) % 5 + 2
+    np.savez("own.npz", **arrays)
     seq = run("seq_classify.py", OWN)
     lines = re.findall(r"^Epoch  (\d) error (\S+)% loss (\S+), \d+ examples/s$",
                        capsys.readouterr().out, re.M)
     means = np.mean(np.reshape(seq.losses, (2, 3)), axis=1)
     assert lines == [(str(i + 1), f"{100 * seq.errors[i]:.1f}", f"{means[i]:.4f}")
                      for i in range(2)]
-    assert seq.errors[-1] == np.mean(np.array(seq.guesses) != arrays["y_test"])
-    loss, error, image, thoughts, confusion = seq.figure.axes
-    assert loss.lines[-1].get_ydata() == seq.losses
-    np.testing.assert_allclose(error.lines[0].get_ydata(), np.multiply(seq.errors, 100))
-    assert (image.images[0].get_array() == arrays["x_test"][0].T).all()
-    np.testing.assert_allclose(thoughts.images[0].get_array().sum(0), 1, rtol=1e-5)
-    pairs = list(zip(arrays["y_test"], seq.guesses))
-    for place, number in zip(np.ndindex(4, 4), confusion.texts):
-        assert number.get_text() == str(pairs.count(place) or "")
+    y = arrays["y_test"]
+    feed = {seq.data: arrays["x_test"], seq.length: arrays["length_test"]}
+    probabilities = seq.sess.run(seq.prediction, feed)  # the session is still open
+    assert (seq.answers == probabilities.argmax(axis=1)).all()
+    assert seq.errors[-1] == np.mean(seq.answers != y)
+    told = seq.headline.get_text()
+    assert f"reads {seq.errors[-1]:.1%} of the test set wrong" in told
+    assert seq.loss_line.get_ydata() == seq.losses
+    for line, errors in (seq.test_line, seq.errors), (seq.train_line, seq.train_errors):
+        np.testing.assert_allclose(line.get_ydata(), np.multiply(errors, 100))
+
+    for column, color in enumerate(["green", "red"]):  # first right, first wrong
+        example = np.flatnonzero((seq.answers == y) == (color == "green"))[0]
+        end, title = arrays["length_test"][example], seq.image_axes[column].title
+        assert (title.get_text(), title.get_color()) == (
+            f"{y[example]}, lying on its side, read as {seq.answers[example]}", color)
+        shown = seq.images[column].get_array()
+        assert (shown[:, :end] == arrays["x_test"][example, :end].T).all()
+        thought = seq.thoughts[column].get_array()
+        np.testing.assert_allclose(thought[:, end - 1], probabilities[example], 1e-5)
+        assert np.ma.getmaskarray(shown)[:, end:].all()
+        assert np.ma.getmaskarray(thought)[:, end:].all()
+    pairs = list(zip(y, seq.answers))
+    for pair in np.ndindex(4, 4):
+        assert seq.count_texts[pair].get_text() == str(pairs.count(pair) or "")
+
+
+def test_readmes_lines_play_on_in_the_session_and_keep_it(run, arrays):
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        section = file.read().split("## seq_classify.py")[1].split("\n## ")[0]
+    (lines,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    seq = run("seq_classify.py", OWN)
+    names = vars(seq)
+    exec(lines, names)
+    assert os.path.exists("kept.index")

@@ -24,8 +24,6 @@ import signal
 import sys
 import time
 import warnings
-import zipfile
-import zlib
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,99 +111,17 @@ if logdir:
     except OSError as error:
         parser.error(f"--logdir {logdir}: {error.strerror}")
 
-# %% Your own data, --data FILE.npz: read and checked. The same in both seq scripts.
-def demand(is_so, fault):
-    """End the run with one line on the fault unless it is so."""
-    if not is_so:
-        parser.error(f"--data {data_name}: {fault}")
-
-
-def whole_numbers(name, array, low, high):
-    """Return the array as int; all in it must be whole numbers from low to high."""
-    demand(array.dtype.kind in "iuf", f"{name} holds {array.dtype}, no whole numbers")
-    good = (array == np.floor(array)) & (low <= array) & (array <= high)
-    demand(good.all(), f"{name} has {array[~good][:1]}: wanted are whole numbers,"
-           f" {low} to {high}")
-    return array.astype(int)
-
-
-def read_part(arrays, part, label_axes):
-    """Return x, y, length of "train" or "test", and the classes in it; see read_own."""
-    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
-    for name in x_name, y_name:
-        demand(name in arrays, f"{name} is missing")
-    x, y = arrays[x_name], arrays[y_name]
-    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
-    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
-    demand(x.size > 0, f"{x_name} {x.shape} is empty")
-    demand(y.shape == x.shape[:label_axes],
-           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
-
-    many, steps, _ = x.shape
-    length = arrays.get(length_name, np.full(many, steps))
-    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
-    length = whole_numbers(length_name, length, 1, steps)
-
-    real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
-    x[~real] = 0
-    demand(np.all(np.abs(x) < 1e9), f"{x_name} has NaN, infinity or more than 1e9")
-    if label_axes == 2:
-        y[~real] = y[0, 0]  # any label will do: it is never read
-    y = whole_numbers(y_name, y, 0, 9999)
-    return x.astype(np.float32), y, length, np.unique(y)
-
-
-def read_own(label_axes):
-    """Return the training part, the test part and the classes' names of the file.
-
-    A part is x float32 [many, steps, features], y int of x's first label_axes axes and
-    length int [many]. A fault ends the run.
-    """
-    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
-    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
-    try:
-        with np.load(data_name) as own_file:
-            arrays = dict(own_file)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        parser.error(f"--data {data_name}: {error}")
-    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
-             "names"]
-    for name in arrays:
-        demand(name in known, f"{name} is none of {', '.join(known)}")
-
-    *train, classes = read_part(arrays, "train", label_axes)
-    *test, test_classes = read_part(arrays, "test", label_axes)
-    x_train, x_test = train[0], test[0]
-    demand(x_train.shape[1:] == x_test.shape[1:],
-           f"x_test {x_test.shape} does not fit x_train {x_train.shape}")
-    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
-    highest = max(classes[-1], test_classes[-1])
-    if "names" in arrays:
-        names = arrays["names"].astype(str)
-        demand(names.ndim == 1 and len(names) > highest,
-               f"names {names.shape} are not one for each of the classes 0..{highest}")
-    else:
-        names = np.arange(highest + 1).astype(str)
-        demand(len(names) <= 2 * len(classes), f"y_train has {len(classes)} classes and"
-               f" goes to {highest}: number them 0, 1, 2, …")
-    largest = np.abs(x_train).max()
-    if largest > 10:
-        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
-    return train, test, names
-
-
+# %% Sizes of the data
+steps, features, out_size = 28, 28, 10  # rows, pixels of a row, digits
 own_data = data_name not in ["drawn", "mnist"]
-steps, features, names = 28, 28, list("0123456789")
 if own_data:
-    own_train, own_test, names = read_own(label_axes=1)
-    _, steps, features = own_train[0].shape
-    if truncated_backprop_length and min(own_train[2]) < steps:
-        parser.error("--truncated_backprop_length needs sequences of one length")
-out_size = len(names)  # classes
-if truncated_backprop_length > steps:
-    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
-if 2 * shift >= min(steps, features):
-    parser.error(f"--shift {shift} moves too much of {steps} x {features} pixels out")
+    # A first look. What is wrong with a file is told below, where it is read.
+    with contextlib.suppress(Exception), np.load(data_name) as own_file:
+        features = own_file["x_train"].shape[2]
+        highest = max(own_file["y_train"].max(), own_file["y_test"].max())
+        out_size = int(np.clip(highest + 1, 2, 10000))
+        if "names" in own_file:
+            out_size = max(2, len(own_file["names"]))
 
 # %% Dropout that two threads cannot mix up. The same in both seq scripts.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
@@ -253,6 +169,90 @@ with tf.name_scope("Sequence_Classification"):
     train_step = tf.train.RMSPropOptimizer(decayed_rate).minimize(loss)
     # What it would say after each row, for the picture.
     reading = tf.nn.softmax(softmax_layer(output))  # [batch_size, steps, out_size]
+
+# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
+import zipfile
+import zlib
+
+
+def demand(is_so, fault):
+    """End the run with one line on the fault unless it is so."""
+    if not is_so:
+        parser.error(f"--data {data_name}: {fault}")
+
+
+def whole_numbers(name, array, low, high):
+    """Return the array as int; all in it must be whole numbers from low to high."""
+    demand(array.dtype.kind in "iuf", f"{name} holds {array.dtype}, no whole numbers")
+    good = (array == np.floor(array)) & (low <= array) & (array <= high)
+    demand(good.all(), f"{name} has {array[~good][:1]}: wanted are whole numbers,"
+           f" {np.max(low)} to {high}")
+    return array.astype(int)
+
+
+def read_part(arrays, part, label_axes):
+    """Return x, y, length of "train" or "test", and the classes in it; see read_own."""
+    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
+    for name in x_name, y_name:
+        demand(name in arrays, f"{name} is missing")
+    x, y = arrays[x_name], arrays[y_name]
+    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
+    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
+    demand(x.size > 0, f"{x_name} {x.shape} is empty")
+    demand(y.shape == x.shape[:label_axes],
+           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
+
+    many, steps, _ = x.shape
+    length = arrays.get(length_name, np.full(many, steps))
+    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
+    length = whole_numbers(length_name, length, 1, steps)
+
+    real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
+    x[~real] = 0
+    demand(np.all(np.abs(x) < 1e9), f"{x_name} has NaN, infinity or more than 1e9")
+    real_labels = real if label_axes == 2 else np.full(many, True)
+    y = whole_numbers(y_name, y, np.where(real_labels, 0, -9999), 9999)
+    return x.astype(np.float32), y, length, np.unique(y[real_labels])
+
+
+def read_own(label_axes):
+    """Return the training part, the test part and the classes' names of the file.
+
+    A part is x float32 [many, steps, features], y int of x's first label_axes axes and
+    length int [many]. A fault ends the run.
+    """
+    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
+    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
+    try:
+        with np.load(data_name) as own_file:
+            arrays = dict(own_file)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        parser.error(f"--data {data_name}: {error}")
+    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
+             "names"]
+    for name in arrays:
+        demand(name in known, f"{name} is none of {', '.join(known)}")
+
+    *train, classes = read_part(arrays, "train", label_axes)
+    *test, _ = read_part(arrays, "test", label_axes)
+    x_train, x_test = train[0], test[0]
+    demand(x_train.shape[1:] == x_test.shape[1:],
+           f"x_test {x_test.shape} does not fit x_train {x_train.shape}")
+    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
+    highest = max(train[1].max(), test[1].max())
+    if "names" in arrays:
+        names = arrays["names"].astype(str)
+        demand(names.ndim == 1 and len(names) > highest,
+               f"names {names.shape} are not one for each of the classes 0..{highest}")
+    else:
+        names = np.arange(highest + 1).astype(str)
+        demand(len(names) <= 2 * len(classes), f"y_train has {len(classes)} classes and"
+               f" goes to {highest}: number them 0, 1, 2, …")
+    largest = np.abs(x_train).max()
+    if largest > 10:
+        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
+    return train, test, names
+
 
 # %% Data: characters as if written by hand. The same in both seq scripts.
 import functools
@@ -325,6 +325,17 @@ def read_mnist(name, sha256):
     images = np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
     return images / np.float32(255)
 
+
+names = list("0123456789")
+if own_data:
+    own_train, own_test, names = read_own(label_axes=1)
+    steps = own_train[0].shape[1]
+    if truncated_backprop_length and min(own_train[2]) < steps:
+        parser.error("--truncated_backprop_length needs sequences of one length")
+if truncated_backprop_length > steps:
+    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
+if 2 * shift >= min(steps, features):
+    parser.error(f"--shift {shift} moves too much of {steps} x {features} pixels out")
 
 try:
     if data_name == "drawn":

@@ -136,8 +136,8 @@ if own_data:
     # A first look. What is wrong with a file is told below, where it is read.
     with contextlib.suppress(Exception), np.load(data_name) as own_file:
         features = own_file["x_train"].shape[2]
-        highest = max(own_file["y_train"].max(), own_file["y_test"].max())
-        out_size = int(np.clip(highest + 1, 2, 10000))
+        highest = int(max(own_file["y_train"].max(), own_file["y_test"].max()))
+        out_size = min(max(highest + 1, 2), 10000)
         if "names" in own_file:
             out_size = max(2, len(own_file["names"]))
 
@@ -232,7 +232,8 @@ def demand(is_so, fault):
 def whole_numbers(name, array, low, high):
     """Return the array as int; all in it must be whole numbers from low to high."""
     demand(array.dtype.kind in "iuf", f"{name} holds {array.dtype}, no whole numbers")
-    good = (array == np.floor(array)) & (low <= array) & (array <= high)
+    with np.errstate(invalid="ignore"):  # NaN is none of these
+        good = (array == np.floor(array)) & (low <= array) & (array <= high)
     demand(good.all(), f"{name} has {array[~good][:1]}: wanted are whole numbers,"
            f" {np.max(low)} to {high}")
     return array.astype(int)
@@ -257,7 +258,8 @@ def read_part(arrays, part, label_axes):
 
     real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
     x[~real] = 0
-    demand(np.all(np.abs(x) < 1e9), f"{x_name} has NaN, infinity or more than 1e9")
+    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
+           f"{x_name} has NaN, infinity or more than 1e9")
     real_labels = real if label_axes == 2 else np.full(many, True)
     y = whole_numbers(y_name, y, np.where(real_labels, 0, -9999), 9999)
     return x.astype(np.float32), y, length, np.unique(y[real_labels])

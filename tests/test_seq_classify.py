@@ -405,6 +405,7 @@ def spoiled(array, value):
     ("names", lambda _: ["a", "b"], "names (2,) are not one for each of the classes 0"),
     ("xtrain", lambda _: [0], "xtrain is none of x_train, y_train, length_train"),
 ])
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # it would be a second line
 def test_bad_own_data_get_one_line(name, change, fault, script, refused):
     arrays = arrays_of(script)
     if change is None:

@@ -138,6 +138,7 @@ def watch():
     while time.perf_counter() < last_answer + patience:
         time.sleep(1)
     sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the chief\n")
+    sys.stderr.flush()  # os._exit does not
     os._exit(1)
 
 

@@ -166,9 +166,11 @@ with tf.name_scope("Calculating_loss"):
     train_step = tf.train.AdagradOptimizer(learning_rate).minimize(total_loss)
 
 # %% What the spikes cost
-# An epoch begins with a state of zeros: of its first inputs the network knows nothing.
-# Their echoes are 0 in the first row and, in the other rows, inputs at the end of the
-# row before. The best on average is to guess each class as often as it comes.
+# An epoch begins with a state of zeros, which knows nothing of the inputs before. Their
+# echoes, the first echo_step ones of each row, are 0 in the first row and such inputs
+# in the others. The best on average is to guess each class as often as it comes: by
+# default 3 of 15 echoes cost 0.673 nats each, a batch 0.135. (The batches after it cost
+# more than they did before, since it has pulled at the weights for nothing.)
 class_shares = np.full(num_classes, (batch_size - 1) / batch_size / num_classes)
 class_shares[0] += 1 / batch_size
 class_shares = class_shares[class_shares > 0]  # a single row has nothing but zeros
@@ -190,7 +192,8 @@ def remembered(recent):
     for x, start_idx, _states in recent:
         known.append(_states.reshape(-1, state_size))
         steps = start_idx + np.arange(len(_states))
-        inputs.append(np.array([x[:, steps - lag].T.ravel() for lag in lags]).T)
+        of_lags = [x[:, steps - lag].T.ravel() for lag in lags]  # in the order of known
+        inputs.append(np.transpose(of_lags))
     known, inputs = np.concatenate(known), np.concatenate(inputs)  # a row for a state
     known = np.insert(known, 0, 1, axis=1)  # the map may add a constant
 
@@ -280,7 +283,7 @@ class LivePicture:
 # %% Visualizing the training
 picture = LivePicture("echo_rnn", plot_file, (12, 6))
 figure = picture.figure
-figure.subplots_adjust(0.06, 0.1, 0.98, 0.87, wspace=0.2, hspace=0.45)
+figure.subplots_adjust(0.07, 0.1, 0.98, 0.87, wspace=0.2, hspace=0.45)
 headline = figure.suptitle("", x=0.06, ha="left", size=14)
 
 loss_axes = figure.add_subplot(241, title="Loss, nats", xlabel="batch", yscale="log")
@@ -294,6 +297,7 @@ loss_axes.axhline(first_floor, color="tab:orange", ls=":", lw=1,
 
 memory_axes = figure.add_subplot(245, title="What the state remembers")
 memory_axes.set(xlabel="the input of so many steps ago", xticks=lags)
+memory_axes.set_ylabel("share of it explained")
 memory_axes.set(ylim=(0, 1.02), yticks=[0, 0.5, 1])
 colors = np.where(lags == echo_step, "red", "gray")  # red: what is to be echoed
 memory_bars = memory_axes.bar(lags, np.zeros(len(lags)), color=colors)
@@ -324,7 +328,7 @@ def plot(loss_list, predictions_series, batchX, batchY):
     single_output_series = np.argmax(predictions_series, axis=2)
     num_right = np.sum(single_output_series == batchY.T)
     headline.set_text(f"Epoch {epoch_idx}, batch {batch_idx}: {num_right} of"
-                      f" {batchY.size} echoes right, loss {loss_list[-1]:.4f}")
+                      f" {batchY.size} echoes right, loss {loss_list[-1]:.2g}")
 
     losses = loss_list.copy()  # a window may be drawn again when there are more
     loss_line.set_data(range(len(losses)), losses)

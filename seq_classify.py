@@ -298,6 +298,16 @@ def draw(characters, fonts, height, width, distortion):
     return np.clip(images, 0, 1).astype(np.float32)
 
 
+def download(name, url, sha256=None):
+    """Return the path of a file in data/; what is there already is not downloaded."""
+    try:
+        return tf.keras.utils.get_file(name, url, file_hash=sha256, cache_dir=folder,
+                                       cache_subdir="data")
+    except Exception as error:  # TensorFlow raises no narrower one
+        parser.error(f"--data {data_name}: {error}. A copy of your own may be put into"
+                     f" {os.path.join(folder, 'data')}")
+
+
 def shift_images(images, pixels):
     """Return images [many, height, width], each moved by up to so many pixels."""
     many, height, width = images.shape
@@ -316,8 +326,7 @@ MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 
 def read_mnist(name, sha256):
     """Return a file's images [many, 28, 28] or labels [many]; download it only once."""
-    packed_path = tf.keras.utils.get_file(name, MNIST_URL + name, file_hash=sha256,
-                                          cache_dir=folder, cache_subdir="data")
+    packed_path = download(name, MNIST_URL + name, sha256)
     packed = np.fromfile(packed_path, np.uint8).tobytes()
     if hashlib.sha256(packed).hexdigest() != sha256:  # TensorFlow 1.15 does not look
         sys.exit(f"{packed_path} is not what it should be: its SHA-256 is another")

@@ -346,6 +346,16 @@ def draw(characters, fonts, height, width, distortion):
     return np.clip(images, 0, 1).astype(np.float32)
 
 
+def download(name, url, sha256=None):
+    """Return the path of a file in data/; what is there already is not downloaded."""
+    try:
+        return tf.keras.utils.get_file(name, url, file_hash=sha256, cache_dir=folder,
+                                       cache_subdir="data")
+    except Exception as error:  # TensorFlow raises no narrower one
+        parser.error(f"--data {data_name}: {error}. A copy of your own may be put into"
+                     f" {os.path.join(folder, 'data')}")
+
+
 def shift_images(images, pixels):
     """Return images [many, height, width], each moved by up to so many pixels."""
     many, height, width = images.shape
@@ -391,8 +401,7 @@ def draw_words(spellings, fonts, distortion):
 
 def read_ocr():
     """Return images, labels and lengths of all words, and the fold of each [many]."""
-    packed_path = tf.keras.utils.get_file("letter.data.gz", OCR_URL, cache_dir=folder,
-                                          cache_subdir="data")
+    packed_path = download("letter.data.gz", OCR_URL)
     with gzip.open(packed_path) as packed:
         content = packed.read()
     if hashlib.sha256(content).hexdigest() != (  # of the packed file none is known

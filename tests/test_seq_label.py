@@ -177,13 +177,21 @@ def test_ocr_is_the_articles(split, many, run):
     assert len(words[0] & words[1]) == (0 if split == "words" else len(words[1]))
 
 
-def test_ocr_is_downloaded_once_and_falls_into_words(run, script, serve, tmp_path):
+def test_ocr_is_downloaded_once_and_falls_into_words(
+        run, script, serve, tmp_path, capsys):
     url, asked = serve
     file, served = (tmp_path / d / "letter.data.gz" for d in ("data", "served"))
-    file.rename(served)
+    file.rename(tmp_path / "kept")
     copy = tmp_path / "seq.py"
     text = re.sub(r'OCR_URL = ".+/', f'OCR_URL = "{url}', copy.read_text("utf-8"))
     copy.write_text(text, "utf-8")
+    with pytest.raises(SystemExit, match="2"):
+        run(script, SMALL)
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(f"A copy of your own may be put into {tmp_path / 'data'}")
+
+    (tmp_path / "kept").rename(served)
+    asked.clear()
     for _ in range(2):
         seq = run(script, SMALL + " --split folds")
         assert asked == ["/letter.data.gz"]

@@ -433,7 +433,8 @@ try:
     if data_name == "drawn":
         manual = " ".join(pydoc_data.topics.topics.values())  # Python's
         spellings = re.findall(r"\b[a-z]{1,14}\b", manual)
-        for_training = np.random.choice(spellings[:-500], 15000)
+        many = min(15000, num_epochs * num_batches * batch_size)  # that will be read
+        for_training = np.random.choice(spellings[:-500], many)
         x_train, y_train, length_train = draw_words(for_training, TRAIN_FONTS, 0.15)
         x_test, y_test, length_test = draw_words(spellings[-500:], TEST_FONTS, 0.1)
     elif data_name == "ocr":

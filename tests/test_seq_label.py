@@ -138,7 +138,8 @@ def test_shift_moves_what_is_learned_from_and_not_the_test(run, script, monkeypa
 
 # --- Data ---
 def test_drawn_words_are_another_text_in_other_fonts_for_testing(run, tmp_path):
-    seq = run(with_drawing_recorded("seq_label.py", tmp_path), SMALL + " --data drawn")
+    flags = SMALL.replace("_batches 3", "_batches 260") + " --data drawn"
+    seq = run(with_drawing_recorded("seq_label.py", tmp_path), flags)
     drawn, texts = iter(seq.DRAWN), []
     for part, own_fonts in ("train", seq.TRAIN_FONTS), ("test", seq.TEST_FONTS):
         x, y, length = (vars(seq)[f"{name}_{part}"] for name in ("x", "y", "length"))

@@ -344,8 +344,8 @@ def plot(loss_list, predictions_series, batchX, batchY):
         red.set_data(batchY[batch_series_idx, :] * 0.5)
         green.set_data(single_output_series[:, batch_series_idx] * 0.3)
         unseen[batch_series_idx].set_visible(batch_idx == 0)
-    # Slow motion: nearly all of it is learned in the first 100 batches.
-    picture.redraw(slow_motion=len(loss_list) <= 100)
+    # Slow motion: nearly all of it is learned in the first 80 batches.
+    picture.redraw(slow_motion=len(loss_list) <= 80)
 
 
 # %% Running a training session
@@ -390,5 +390,5 @@ with picture, log:
             to_be_told = batch_idx % 100 == 0 or batch_idx == num_batches - 1
             if to_be_told:
                 tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-            if to_be_told or len(loss_list) <= 100 and batch_idx % 2 == 0:
+            if to_be_told or len(loss_list) <= 80 and batch_idx % 2 == 0:
                 plot(loss_list, _predictions_series, batchX, batchY)

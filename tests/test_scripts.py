@@ -470,7 +470,7 @@ sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]
 
 
 @pytest.mark.parametrize("script, flags, least", [
-    ("echo_rnn.py", "--num_epochs 1 --total_series_length 7500", 50),  # 100 batches
+    ("echo_rnn.py", "--num_epochs 1 --total_series_length 7500", 40),  # 100 batches
     ("rnn_internals.py", "--num_epochs 20 --series_length 400", 20),
 ])
 def test_the_first_steps_are_in_slow_motion_in_a_notebook(

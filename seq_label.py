@@ -11,7 +11,8 @@ Expect 7 to 9 % of the drawn letters read wrong after half a minute on 2 CPU cor
 to 12 % with --cell none, which forgets what came before; 5 to 8 % with --bidirectional
 1, which knows what comes behind (5 seeds, benchmarks/seeds.py --drawn). Fonts are new
 to the network, and 4 % of the words. Drawn words are easier than handwriting: letters
-are cut out, and a font draws each in its one way, only turned and stretched a little.
+are cut out, and a font draws each in its one way, only turned and stretched a little,
+and less so in the test than in training.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"

@@ -7,9 +7,9 @@ https://theneuralperspective.com/2016/10/04/05-recurrent-neural-networks-rnn-par
     python char_rnn.py                  # learns from Python's manual, in a window
     python char_rnn.py --data shakespeare --plot char_rnn.png   # no window, a file
     python char_rnn.py --sample 500     # write, with the last run's best network
-    python char_rnn.py --resume --num_epochs 20   # learn on, from its newest network
+    python char_rnn.py --score FILE     # how well that network foresees a text
+    python char_rnn.py --resume --num_epochs 20   # learn on, bit for bit; --data OTHER
 
-A resumed run learns as if never stopped, bit for bit; but dropout draws other numbers.
 Expect a validation loss of 1.53 nats a character on tiny Shakespeare after 10 epochs,
 three minutes on 2 CPU cores; counted pairs of characters reach 2.48.
 """
@@ -19,8 +19,11 @@ three minutes on 2 CPU cores; counted pairs of characters reach 2.48.
 # ///
 # %% Imports
 import argparse
+import collections
 import contextlib
 import glob
+import hashlib
+import itertools
 import json
 import os
 import pydoc_data.topics
@@ -71,18 +74,19 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 # %% A saved run to go on from, and its flags. Skip this, too, at first.
 parser.add_argument("--resume", action="store_true", help="learn on from the newest")
 sample_length = flag("sample", 0, "write so many characters with the best", low=0)
-goes_on = "--resume" in argv or sample_length > 0
-saved_runs = sorted(glob.glob("char_rnn_*/newest"), key=os.path.getmtime)
-last_run = os.path.dirname(saved_runs[-1]) if goes_on and saved_runs else ""
+score_file = flag("score", "", "say how well the best foresees this file's text")
+goes_on = "--resume" in argv or sample_length > 0 or score_file != ""
+runs = sorted(glob.glob("char_rnn_[0-9]*/newest"), key=os.path.getmtime)
+last_run = os.path.dirname(runs[-1]) if goes_on and runs else ""
 checkpoint_dir = flag("checkpoint_dir", last_run, "where it saves, or has saved")
-settings = {"flags": {}, "curves": {"training": [], "validation": []}}
+saved = {"flags": {}}
 if goes_on:
-    if not os.path.exists(os.path.join(checkpoint_dir, "newest")):
-        parser.error(f"{checkpoint_dir or 'this folder'} holds no saved run")
-    with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
-        settings = json.load(f)
-    saved_flags = [f"--{name}={value}" for name, value in settings["flags"].items()]
-    argv = saved_flags + argv  # of a flag given twice, the last counts
+    try:
+        with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
+            saved = json.load(f)
+        argv = [f"--{name}={value}" for name, value in saved["flags"].items()] + argv
+    except Exception as error:  # no such file, half a file, or not one of ours
+        parser.error(f"{checkpoint_dir or 'this folder'} holds no saved run: {error!r}")
 
 # %% Setup
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
@@ -101,33 +105,34 @@ temperature = flag("temperature", 1.0, "of writing; 0: the likeliest always", lo
 prime = flag("prime", "", "what to write on from, the article's START_TOKEN")
 # Not the article's:
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
-input_dropout = flag("input_dropout", 0.0, "part of the embeddings hidden", low=0)
-average_decay = flag("average_decay", 0.0, "validate with averaged weights", low=0)
+num_batches = flag("num_batches", 40000 if III else 2000, "of an epoch, at most: the"
+                   " next epoch reads on in a longer text")
 top_k = flag("top_k", 0, "write one of so many likeliest characters only", low=0)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 
 flags = vars(parser.parse_known_args(argv)[0])
-restored = ["num_epochs", "data", "seed", "model", "batch_size", "num_steps",
-            "num_hidden_units", "num_layers", "learning_rate", "decay_rate",
-            "max_gradient_norm", "dropout", "input_dropout", "average_decay"]
-for name in restored[3:]:  # the first three may be others now
-    if settings["flags"].get(name, flags[name]) != flags[name]:
-        parser.error(f"{checkpoint_dir} has --{name} {settings['flags'][name]}")
-if III and (batch_size > 1 or num_layers > 1 or average_decay or checkpoint_dir):
-    parser.error("--model numpy has 1 row and 1 layer, no averages, no checkpoints")
-if max(dropout, input_dropout) > (0 if model in ("numpy", "manual") else 0.99):
-    parser.error("--dropout and --input_dropout are below 1, and 0 in III and IV")
-
-if not checkpoint_dir:
-    number = 1
-    while os.path.exists(f"char_rnn_{number}"):
-        number += 1
-    checkpoint_dir = f"char_rnn_{number}"
-elif not goes_on and os.path.exists(os.path.join(checkpoint_dir, "newest")):
-    parser.error(f"{checkpoint_dir} holds already a saved run")
-settings_file = os.path.join(checkpoint_dir, "settings.json")
+is_training = sample_length == 0 and score_file == ""
+fixed = ["model", "num_hidden_units", "num_layers", "batch_size", "num_steps",
+         "num_batches"]  # a run that goes on may change the others
+restored = [*fixed, "num_epochs", "learning_rate", "decay_rate", "max_gradient_norm",
+            "dropout", "data", "seed"]
+for name, value in saved["flags"].items():
+    if name not in restored:
+        parser.error(f"{checkpoint_dir} was saved by another version: it has --{name}")
+    if name in fixed and flags[name] != value:
+        parser.error(f"{checkpoint_dir} has --{name} {value}")
+if goes_on and not {"vocabulary", "curves", "text"} <= set(saved):
+    parser.error(f"{checkpoint_dir} was saved by another version, or is damaged")
+if III and (batch_size > 1 or num_layers > 1 or checkpoint_dir):
+    parser.error("--model numpy has 1 row and 1 layer, and no checkpoints")
+if dropout > (0 if model in ("numpy", "manual") else 0.99):
+    parser.error("--dropout is below 1, and 0 in III and IV")
+if checkpoint_dir and not goes_on and os.path.exists(checkpoint_dir):
+    parser.error(f"--checkpoint_dir {checkpoint_dir} is there already")
+if set("*?[") & set(checkpoint_dir):
+    parser.error("TensorFlow cannot load from a --checkpoint_dir with * ? or [")
 
 # %% The same in every script: the end of the flags. Skip it at first.
 parser.add_argument("-h", "--help", action="help")
@@ -146,32 +151,68 @@ if logdir:
 # %% II. Char-RNN
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
 sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-if sample_length:  # needs no more of the text than which characters there are
-    text = settings["vocabulary"]
-elif data == "python":
-    text = "\n".join(pydoc_data.topics.topics.values())
-else:
-    file = data if data != "shakespeare" else tf.keras.utils.get_file(
-        "shakespeare.txt", f"{url}/input.txt", file_hash=sha256, cache_subdir="data",
-        cache_dir=os.path.dirname(globals().get("__file__", "")) or ".")
-    with open(file, encoding="utf-8-sig") as f:
-        text = f.read()
+folder = os.path.dirname(globals().get("__file__", "")) or "."
 
-vocabulary = "".join(sorted(set(text)))  # sorted: the same in every process
+
+def read_text(name):
+    """Return a file's text, in UTF-8; python's manual and shakespeare are known."""
+    try:
+        if name == "python":
+            return "\n".join(pydoc_data.topics.topics.values())
+        if name == "shakespeare":
+            name = tf.keras.utils.get_file("shakespeare.txt", f"{url}/input.txt",
+                file_hash=sha256, cache_dir=folder, cache_subdir="data")
+        with open(name, encoding="utf-8-sig") as f:
+            return f.read()
+    except UnicodeDecodeError as error:
+        parser.error(f"{name} is no text in UTF-8: {error}")
+    except Exception as error:  # no such file, no network, …
+        parser.error(f"{name} cannot be read: {error}")
+
+
+def encode(text, name):
+    """Return the indices of the text's characters, in the smallest type for them."""
+    unknown = "".join(sorted(set(text) - set(vocabulary)))
+    if unknown:
+        parser.error(f"{name}: {unknown[:20]!r} is not in the vocabulary")
+    return np.fromiter(map(char_to_idx.get, text), np.min_scalar_type(num_classes),
+                       len(text))
+
+
+# Sorted, the vocabulary is the same in every process.
+text = read_text(data) if is_training else ""
+vocabulary = saved.get("vocabulary") or "".join(sorted(set(text)))
 char_to_idx = {char: idx for idx, char in enumerate(vocabulary)}
 num_classes = len(vocabulary)
-raw_data = np.fromiter(map(char_to_idx.get, text), np.int32, len(text))
+raw_data = encode(text, f"--data {data}")
 training, validation = np.split(raw_data, [len(text) * 9 // 10])
-num_batches = (len(training) - 1) // batch_size // num_steps
-if not sample_length and (num_batches < 1 or len(validation) <= num_steps):
+
+
+def generate_batch(raw_data, part=0, parts=1):
+    """Yield X and y, one character later: windows whose rows go on where they ended.
+
+    X, y: [rows, num_steps]. Of a long text's windows only those of one of the parts.
+    """
+    rows = min(batch_size, (len(raw_data) - 1) // num_steps)
+    row_length = (len(raw_data) - 1) // rows
+    data_X = raw_data[: rows * row_length].reshape(rows, row_length)
+    data_y = raw_data[1 : rows * row_length + 1].reshape(rows, row_length)
+    windows = row_length // num_steps
+    for i in range(windows * part // parts, windows * (part + 1) // parts):
+        window = slice(i * num_steps, (i + 1) * num_steps)
+        yield data_X[:, window], data_y[:, window]
+
+
+length = len(training) - num_steps  # of what an epoch reads: each is cut anew
+windows = (length - 1) // batch_size // num_steps
+parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
+if is_training and (windows < 1 or len(validation) <= num_steps):
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps}")
-if vocabulary != settings.get("vocabulary", vocabulary):
-    parser.error(f"--data {data} is not the text of {checkpoint_dir}")
 prime = prime or vocabulary[0]  # such as a line's end
 if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
-prime_ids = [char_to_idx[char] for char in prime]
+del text  # of 100 million characters once is enough
 
 # %% III. Backpropagation
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
@@ -183,6 +224,7 @@ Why = np.random.randn(num_classes, num_hidden_units) * 0.01
 bh, by = np.zeros((num_hidden_units, 1)), np.zeros((num_classes, 1))
 weights = Wxh, Whh, Why, bh, by
 memory = [np.zeros_like(w) for w in weights]  # the squares of their gradients, added up
+hprev = np.zeros_like(bh)  # the state that the training has arrived at
 
 
 # %% Forward pass
@@ -219,51 +261,42 @@ def backward_pass(targets, xs, hs, ps):
 
 
 # %% Learning and writing in numpy
-def numpy_step(batch_X, batch_y, hprev, rate):
-    """Return the loss in nats a character and the last state; learn by Adagrad."""
-    hprev = np.zeros_like(bh) if hprev is None else hprev
-    inputs, targets = batch_X[0], batch_y[0]  # the only row
+def numpy_learn(inputs, targets, hprev, rate):
+    """Learn by Adagrad; return the loss, summed over the steps, and the last state."""
     loss, xs, hs, ps = forward_pass(inputs, targets, hprev)
-    if rate:
-        for w, dw, mem in zip(weights, backward_pass(targets, xs, hs, ps), memory):
-            dw = np.clip(dw, -max_gradient_norm, max_gradient_norm)
-            mem += dw * dw
-            w -= rate * dw / np.sqrt(mem + 1e-8)
-    return loss / num_steps, hs[num_steps - 1]
+    for w, dw, mem in zip(weights, backward_pass(targets, xs, hs, ps), memory):
+        dw = np.clip(dw, -max_gradient_norm, max_gradient_norm)
+        mem += dw * dw
+        w -= rate * dw / np.sqrt(mem + 1e-8)
+    return loss, hs[len(inputs) - 1]
 
 
-def numpy_sample(length, h):
-    """Return the indices of so many characters as follow those of prime."""
-    random, chars = np.random.RandomState(seed), []
-    for char in prime_ids:
-        h = np.tanh(Wxh[:, [char]] + Whh @ h + bh)
-    for _ in range(length):
+def numpy_write(prime_ids, num_chars, temperature, top_k, seed):
+    """Yield the index of each of the characters that follow prime's.
+
+    It begins where the training has arrived, as the article's does: the only row meets
+    a state of zeros once an epoch, and some networks never learn to leave it.
+    """
+    random = np.random.RandomState(seed)
+    h = hprev
+    for idx in prime_ids:
+        h = np.tanh(Wxh[:, [idx]] + Whh @ h + bh)
+    for _ in range(num_chars):
         logits = (Why @ h + by).ravel()
-        if top_k:
-            logits[logits < np.sort(logits)[-min(top_k, num_classes)]] = -np.inf
-        p = np.exp((logits - logits.max()) / max(temperature, 1e-20))
-        chars.append(random.choice(num_classes, p=p / p.sum()))
-        h = np.tanh(Wxh[:, [chars[-1]]] + Whh @ h + bh)
-    return chars
+        logits[logits < np.sort(logits)[-top_k]] = -np.inf  # [-0] is the least of all
+        p = np.exp((logits - logits.max()) / temperature)
+        idx = random.choice(num_classes, p=p / p.sum())
+        yield idx
+        h = np.tanh(Wxh[:, [idx]] + Whh @ h + bh)
 
 
 # %% IV. Char-RNN TF Implementation (no RNN abstractions)
 # In the article's later program BATCH_SIZE is a row's length, here it is the rows.
-def generate_batch(raw_data):
-    """Yield X and y, one character later: windows whose rows go on where they ended."""
-    rows = min(batch_size, (len(raw_data) - 1) // num_steps)
-    row_length = (len(raw_data) - 1) // rows
-    data_X = raw_data[: rows * row_length].reshape(rows, row_length)
-    data_y = raw_data[1 : rows * row_length + 1].reshape(rows, row_length)
-    for i in range(0, row_length - num_steps + 1, num_steps):
-        yield data_X[:, i : i + num_steps], data_y[:, i : i + num_steps]
-
-
 with tf.name_scope("Data_placeholders"):
     X = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
     y = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
-    lr = tf.placeholder_with_default(0.0, [])
-    learning = tf.cast(lr > 0, tf.float32)  # 0: without an update, without dropout
+    lr = tf.placeholder(tf.float32, [])
+    dropout_rate = tf.placeholder_with_default(0.0, [])  # another in training only
 
 
 def rnn_cell(rnn_input, state):
@@ -297,16 +330,25 @@ if model == "manual":
         rnn_outputs.append(final_state[-1])
     logits = rnn_logits(tf.stack(rnn_outputs, axis=1))
 
-
-# %% Dropout that is the same every run
-class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
-    def __call__(self, inputs, state, scope=None):
-        output, state = super().__call__(inputs, state, scope)
-        with tf.control_dependencies([output]):  # no time step overtakes another
-            return output, tf.nest.map_structure(tf.identity, state)
+    def next_logits(char, state):
+        """Return the logits of what follows the character, and the next state."""
+        state = rnn_cell(tf.one_hot(char, num_classes), state)
+        return rnn_logits(state[-1]), state
 
 
 # %% V. TF RNN Library Implementation
+class WindowDropout(tf.nn.rnn_cell.DropoutWrapper):
+    """Multiply a cell's outputs by kept, the same at all steps of a window.
+
+    kept: [batch_size, num_hidden_units]. TensorFlow's own dropout draws anew at each
+    step, but never again what a run that was interrupted would have drawn.
+    """
+
+    def __call__(self, inputs, state, scope=None):
+        outputs, state = super().__call__(inputs, state, scope)
+        return outputs * self.kept, state
+
+
 def rnn_inputs(input_data):
     """Return rows of W_input, the embeddings: what a product with one-hots gives."""
     with tf.variable_scope("rnn_inputs", reuse=tf.AUTO_REUSE):
@@ -319,22 +361,29 @@ def rnn_inputs(input_data):
 if model in ("rnn", "gru", "lstm"):
     rnn_cell_types = {"rnn": tf.nn.rnn_cell.BasicRNNCell, "gru": tf.nn.rnn_cell.GRUCell,
                       "lstm": tf.nn.rnn_cell.BasicLSTMCell}
-    cells = []
-    for _ in range(num_layers):  # the article's layers are one cell, repeated
-        single_cell = rnn_cell_types[model](num_hidden_units)
-        if dropout:
-            keep_prob = 1 - dropout * learning
-            single_cell = OrderedDropout(single_cell, output_keep_prob=keep_prob)
-        cells.append(single_cell)
-    stacked_cell = tf.nn.rnn_cell.MultiRNNCell(cells)
-    initial_state = stacked_cell.zero_state(tf.shape(X)[0], tf.float32)
+    # The article's layers are one cell, repeated.
+    cells = [rnn_cell_types[model](num_hidden_units) for _ in range(num_layers)]
+    learning_cells = cells
+    if dropout:
+        learning_cells = [WindowDropout(single_cell) for single_cell in cells]
+        for layer, cell in enumerate(learning_cells):
+            drawn = tf.random.stateless_uniform(
+                [tf.shape(X)[0], num_hidden_units],
+                [seed, tf.train.get_or_create_global_step() * num_layers + layer])
+            cell.kept = tf.cast(drawn >= dropout_rate, tf.float32) / (1 - dropout_rate)
+    learning_cell = tf.nn.rnn_cell.MultiRNNCell(learning_cells)
+    initial_state = learning_cell.zero_state(tf.shape(X)[0], tf.float32)
     inputs = rnn_inputs(X)  # [batch_size, num_steps, num_hidden_units]
-    if input_dropout:
-        inputs = tf.nn.dropout(inputs, rate=input_dropout * learning)
     outputs, final_state = tf.nn.dynamic_rnn(
-        stacked_cell, inputs, initial_state=initial_state)
+        learning_cell, inputs, initial_state=initial_state)
     rnn_softmax = tf.layers.Dense(num_classes, name="softmax")
     logits = rnn_softmax(outputs)
+    stacked_cell = tf.nn.rnn_cell.MultiRNNCell(cells)
+
+    def next_logits(char, state):
+        """Return the logits of what follows the character, and the next state."""
+        outputs, state = stacked_cell(rnn_inputs(char), state)
+        return rnn_softmax(outputs), state
 
 # %% Loss and optimization
 if model != "numpy":
@@ -346,45 +395,42 @@ if model != "numpy":
         grads = tf.gradients(total_loss, trainable_vars)
         grads, _ = tf.clip_by_global_norm(grads, max_gradient_norm)
         global_step = tf.train.get_or_create_global_step()
-        averaging = []
-        if average_decay:
-            average = tf.train.ExponentialMovingAverage(average_decay, global_step)
-            averaging = [average.apply(trainable_vars)]
-        # Averages first, since dynamic_rnn reads its weights only once a step. With
-        # section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
-        with tf.control_dependencies(averaging):
-            train_step = tf.train.AdamOptimizer(lr).apply_gradients(
-                zip(grads, trainable_vars), global_step)
-
+        # With section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
+        train_step = tf.train.AdamOptimizer(lr).apply_gradients(
+            zip(grads, trainable_vars), global_step)
 
 # %% Sampling
-def write(i, char, state, chars):
-    """Read a character, write the next one: prime's, as long as there is one."""
-    if model == "manual":
-        state = rnn_cell(tf.one_hot(char, num_classes), state)
-        logits = rnn_logits(state[-1])
-    else:
-        outputs, state = stacked_cell(rnn_inputs(char), state)
-        logits = rnn_softmax(outputs)
-    logits /= max(temperature, 1e-20)  # section V's program divides probabilities
-    if top_k:
-        least = tf.nn.top_k(logits, min(top_k, num_classes)).values[0, -1]
-        logits = tf.where(logits < least, logits - np.inf, logits)
-    drawn = tf.random.stateless_categorical(logits, 1, [seed, i], tf.int32)[0]
-    ids = tf.expand_dims(prime_ids, 1)
-    char = tf.cond(i + 1 < len(prime), lambda: ids[i + 1], lambda: drawn)
-    return i + 1, char, state, chars.write(i, char)
-
-
 if model != "numpy":
     with tf.name_scope("Sampling"):
-        length = tf.placeholder(tf.int32, [])  # of what follows prime's first
-        zero_state = tf.nest.map_structure(
+        first = tf.placeholder(tf.int32, [])  # of the characters to be read
+        number = tf.placeholder(tf.int32, [])  # of them
+        prime_ids = tf.placeholder(tf.int32, [None, 1])
+        hotness = tf.placeholder(tf.float32, [])  # the temperature
+        likeliest = tf.placeholder(tf.int32, [])  # the top_k
+        sampling_seed = tf.placeholder(tf.int64, [])
+
+        def write(i, char, state, chars):
+            """Read character i, write the next: prime's, as long as there is one."""
+            logits, state = next_logits(char, state)
+            least = tf.cond(likeliest > 0,
+                            lambda: tf.nn.top_k(logits, likeliest).values[0, -1],
+                            lambda: tf.constant(-np.inf))  # all may be drawn
+            logits = tf.where(logits < least, logits - np.inf, logits)
+            logits /= hotness  # the article's section V divides the probabilities
+            drawn = tf.random.stateless_categorical(
+                logits, 1, [sampling_seed, tf.cast(i, tf.int64)], tf.int32)[0]
+            char = tf.cond(i + 1 < tf.size(prime_ids),
+                           lambda: prime_ids[i + 1], lambda: drawn)
+            return i + 1, char, state, chars.write(i - first, char)
+
+        last_char = tf.placeholder(tf.int32, [1])
+        last_state = tf.nest.map_structure(
             lambda state: tf.zeros([1, num_hidden_units]), initial_state)
-        chars = tf.TensorArray(tf.int32, length, element_shape=[1])
-        *_, chars = tf.while_loop(lambda i, *_: i < length, write,
-                                  [0, tf.constant(prime_ids[:1]), zero_state, chars])
-        sampled = chars.concat()
+        chars = tf.TensorArray(tf.int32, number, element_shape=[1])
+        _, _, next_state, chars = tf.while_loop(
+            lambda i, *_: i < first + number, write,
+            [first, last_char, last_state, chars])
+        written = chars.concat()
 
 # %% Session
 if model != "numpy":
@@ -394,83 +440,166 @@ if model != "numpy":
     sess = tf.Session(config=config)
     sess.run(tf.global_variables_initializer())
 
+def step(batch_X, batch_y, state, rate):
+    """Learn from a batch; return its loss in nats a character and the last state.
 
-def step(batch_X, batch_y, state=None, rate=0.0):
-    """Return the loss in nats a character and the last state; learn at that rate."""
+    state: None stands for zeros, which an epoch begins with.
+    """
     if model == "numpy":
-        return numpy_step(batch_X, batch_y, state, rate)
-    feed_dict = {X: batch_X, y: batch_y, lr: rate}
-    if state is not None:  # else zeros
+        hprev[:] = 0 if state is None else state
+        loss, hprev[:] = numpy_learn(batch_X[0], batch_y[0], hprev.copy(), rate)
+        return loss / num_steps, hprev
+    feed_dict = {X: batch_X, y: batch_y, lr: rate, dropout_rate: dropout}
+    if state is not None:
         feed_dict[initial_state] = state
-    outputs = [total_loss, final_state, train_step if rate else total_loss]
-    return sess.run(outputs, feed_dict)[:2]
+    return sess.run([total_loss, final_state, train_step], feed_dict)[:2]
 
 
-def sample(num_chars=500):
-    """Return prime and so many characters more."""
+def evaluate(batch_X, batch_y, state):
+    """Return the same as step, but learn nothing; in III it begins, too, with hprev."""
     if model == "numpy":
-        ids = prime_ids[1:] + numpy_sample(num_chars, state)
-    else:
-        ids = sess.run(sampled, {length: len(prime) - 1 + num_chars})
-    return prime[0] + "".join(vocabulary[idx] for idx in ids)
+        h = hprev if state is None else state
+        loss, _, hs, _ = forward_pass(batch_X[0], batch_y[0], h)
+        return loss / num_steps, hs[num_steps - 1]
+    feed_dict = {X: batch_X, y: batch_y}
+    if state is not None:
+        feed_dict[initial_state] = state
+    return sess.run([total_loss, final_state], feed_dict)
 
 
-def swap_averages():
-    """Let the weights and their averages, if there are any, change places."""
-    if average_decay:
-        averages = [average.average(w) for w in trainable_vars]
-        values = sess.run(averages + trainable_vars)
-        for variable, value in zip(trainable_vars + averages, values):
-            variable.load(value, sess)
+def validate():
+    """Return the loss of the text's last tenth, of which nothing is learned."""
+    validation_losses, state = [], None
+    # For the beginnings of long rows, a ninth of what is learned from, as in the text.
+    batches = itertools.islice(generate_batch(validation), max(1, num_batches // 9))
+    for batch_X, batch_y in batches:
+        loss, state = evaluate(batch_X, batch_y, state)
+        validation_losses.append(float(loss))
+    return np.mean(validation_losses)
+
+
+def stream(num_chars, prime, temperature, top_k, seed):
+    """Yield prime and so many characters more, piece by piece as they are written."""
+    ids = [char_to_idx[char] for char in prime]
+    temperature = max(temperature, 1e-20)  # at 0 the likeliest, always
+    top_k = min(top_k, num_classes)
+    if model == "numpy":
+        written_ids = numpy_write(ids, num_chars, temperature, top_k, seed)
+        yield prime + "".join(vocabulary[idx] for idx in written_ids)
+        return
+    yield prime[0]
+    feed_dict = {prime_ids: np.reshape(ids, (-1, 1)), last_char: ids[:1],
+                 hotness: temperature, likeliest: top_k, sampling_seed: seed}
+    end = len(prime) - 1 + num_chars
+    for start in range(0, end, 1000):
+        feed_dict.update({first: start, number: min(1000, end - start)})
+        ids, state = sess.run([written, next_state], feed_dict)
+        feed_dict.update({last_char: ids[-1:], last_state: state})
+        yield "".join(vocabulary[idx] for idx in ids)
+
+
+def sample(num_chars=500, prime=prime, temperature=temperature, top_k=top_k, seed=seed):
+    """Return prime and so many characters more; try sample(200, "KING")."""
+    return "".join(stream(num_chars, prime, temperature, top_k, seed))
+
+
+def score(ids):
+    """Return the nats that all characters but the first cost, the state carried."""
+    nats, state = 0.0, None
+    starts = range(0, len(ids) - 1, num_steps)
+    for i in tqdm(starts, "Score", leave=False, disable=None):
+        window = ids[i : i + num_steps + 1]
+        characters = len(window) - 1
+        window = np.pad(window, (0, num_steps - characters), "edge")[None]
+        feed_dict = {X: window[:, :-1], y: window[:, 1:]}
+        if state is not None:
+            feed_dict[initial_state] = state
+        window_losses, state = sess.run([losses, final_state], feed_dict)
+        nats += window_losses[0, :characters].sum(dtype=float)  # not what was padded
+    return nats
 
 
 # %% Checkpoints
-first_epoch = 0
-curves = settings["curves"]  # lists of pairs, epoch and nats
+savers = {}
 if model != "numpy":
     savers = {name: tf.train.Saver(max_to_keep=1, save_relative_paths=True)
               for name in ["best", "newest"]}
-if goes_on:
-    for name, saver in savers.items():  # at last the newest
-        path = tf.train.latest_checkpoint(checkpoint_dir, name)
-        saver.restore(sess, path)
-        saver.recover_last_checkpoints([path])  # which its next one replaces
+
+
+def restore(name):
+    """Load the best or the newest network; return its checkpoint's path."""
+    path = tf.train.latest_checkpoint(checkpoint_dir, name)
+    try:
+        savers[name].restore(sess, path or os.path.join(checkpoint_dir, name))
+    except Exception as error:  # of many kinds, and many lines
+        parser.error(f"the {name} network in {checkpoint_dir} cannot be loaded: "
+                     + str(error).split("\n")[0])
+    return path
+
+
+if not is_training:
+    restore("best")
+    with contextlib.suppress(KeyboardInterrupt):
+        if score_file:
+            ids = encode(read_text(score_file), score_file)
+            if len(ids) < 2:
+                parser.error(f"--score {score_file}: there is nothing to foresee")
+            nats = score(ids) / (len(ids) - 1)
+            print(f"{score_file}, {len(ids)} characters: {nats:.4f} nats a character,"
+                  f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
         if sample_length:
-            swap_averages()
-            print(sample(sample_length))
-            sys.exit()
-    first_epoch = int(path.rpartition("-")[2])
-for name, curve in curves.items():  # of a run killed while it saved: ahead of that
-    curves[name] = [point for point in curve if point[0] <= first_epoch]
-if first_epoch >= num_epochs:
-    parser.error(f"{first_epoch} epochs are done: give more as --num_epochs")
-if model != "numpy":
-    os.makedirs(checkpoint_dir, exist_ok=True)
-    print("Checkpoints in", checkpoint_dir)
+            for piece in stream(sample_length, prime, temperature, top_k, seed):
+                print(piece, end="")
+            print()
+    sys.exit()
+
+first_epoch = 0
+curves = {"training": [], "validation": []}  # lists of [epoch, nats]
+text_sha256 = hashlib.sha256(raw_data).hexdigest()
+is_same_text = saved.get("text") == text_sha256
+if goes_on:
+    paths = {name: restore(name) for name in savers}  # at last the newest
+    if is_same_text:
+        first_epoch = int(paths["newest"].rpartition("-")[2])
+        for name in savers:  # the next ones take the place of these
+            savers[name].recover_last_checkpoints([paths[name]])
+        for name in curves:  # of a run killed while it saved: ahead of its network
+            curves[name] = [point for point in saved["curves"][name]
+                            if point[0] <= first_epoch]
+    if first_epoch >= num_epochs:
+        parser.error(f"{first_epoch} epochs are done: give more as --num_epochs")
 
 
 def save(epoch):
-    """Save the newest network and, if it is that, the best. A kill harms neither."""
-    settings = {"flags": {name: flags[name] for name in restored},
-                "vocabulary": vocabulary, "curves": curves}
-    with open(settings_file + ".part", "w", encoding="utf-8") as f:
+    """Save flags, curves and the newest network, and as the best if it is that.
+
+    A kill in between harms nothing: each file is whole before it takes its place.
+    """
+    settings = {"flags": {name: flags[name] for name in restored}, "curves": curves,
+                "vocabulary": vocabulary, "text": text_sha256}
+    file = os.path.join(checkpoint_dir, "settings.json")
+    with open(file + ".part", "w", encoding="utf-8") as f:
         json.dump(settings, f)
-    os.replace(settings_file + ".part", settings_file)
-    best = validation_loss == min(loss for _, loss in curves["validation"])
+    os.replace(file + ".part", file)
+    validation_losses = [loss for _, loss in curves["validation"]]
+    best = validation_losses[-1] == min(validation_losses)
     for name in ["best", "newest"] if best else ["newest"]:
         savers[name].save(sess, os.path.join(checkpoint_dir, name), epoch,
                           latest_filename=name, write_meta_graph=False)
 
 
 # %% What counting knows
-first, last = training[: 10**7], validation[: 10**7]  # as good as all of a longer text
-singles = np.bincount(first, minlength=num_classes) + 1  # so nothing is impossible
-pairs = np.bincount(first[:-1] * num_classes + first[1:], minlength=num_classes**2) + 1
-pairs = pairs.reshape(num_classes, num_classes)
+first_chars, last_chars = training[: 10**6].tolist(), validation[: 10**6].tolist()
+singles = collections.Counter(first_chars[:-1])  # the last one begins no pair
+pairs = collections.Counter(zip(first_chars, first_chars[1:]))
+characters = len(first_chars) - 1 + num_classes  # one more of each: none is impossible
 baselines = {
     "guessing": np.log(num_classes),
-    "single characters": -np.mean(np.log(singles[last] / singles.sum())),
-    "pairs": -np.mean(np.log(pairs[last[:-1], last[1:]] / pairs.sum(1)[last[:-1]])),
+    "single characters": -np.mean([
+        np.log((singles[a] + 1) / characters) for a in last_chars]),
+    "pairs": -np.mean([
+        np.log((pairs[a, b] + 1) / (singles[a] + num_classes))
+        for a, b in zip(last_chars, last_chars[1:])]),
 }
 print(len(training), "characters to learn from,", len(validation), "to validate with")
 for name, loss in baselines.items():
@@ -495,6 +624,8 @@ class LivePicture:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         if self.notebook:
             from IPython.display import display
             self.output = display(self.figure, display_id=True)
@@ -503,8 +634,6 @@ class LivePicture:
         else:
             print("Picture in", self.file)
             self.save()
-        self.next_time, self.interrupted = 0, False
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         return self
 
     def interrupt(self, *_):
@@ -556,8 +685,8 @@ class LivePicture:
 
 # %% Visualizing the training
 warnings.filterwarnings("ignore", "Glyph")  # the font has not all letters there are
-picture = LivePicture("char_rnn", plot_file, (11, 5.5))
-axes = picture.figure.add_axes([0.06, 0.1, 0.45, 0.82], title="Loss, nats a character")
+picture = LivePicture("char_rnn", plot_file, (12, 6.5))
+axes = picture.figure.add_axes([0.05, 0.09, 0.42, 0.84], title="Loss, nats a character")
 axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.3 * baselines["guessing"] + 1))
 axes.set_xlabel("epoch")
 for (name, loss), style in zip(baselines.items(), ["--", "-.", ":"]):
@@ -565,14 +694,33 @@ for (name, loss), style in zip(baselines.items(), ["--", "-.", ":"]):
 (training_line,) = axes.plot([], [], lw=1, label="training")
 (validation_line,) = axes.plot([], [], "o-", ms=4, label="validation")
 axes.legend(loc="upper right", framealpha=1)
-page = picture.figure.text(0.54, 0.92, "", va="top", family="monospace", size=9)
+titles = ["It writes. Temperature 0.5: what is likely, likelier still",
+          "Temperature 1.0: as likely as it has learned",
+          "By and by, at temperature 0.5 (after so many epochs)"]
+pages = []
+for top, title in zip([0.95, 0.64, 0.33], titles):
+    picture.figure.text(0.5, top, title, weight="bold", va="bottom")
+    pages.append(picture.figure.text(0.5, top - 0.01, "", va="top", size=9,
+                                     family="monospace"))
+beginnings = []  # of what it wrote by and by
 
 
-def plot(written):
+def show_samples(epochs):
+    """Put on the pages what it writes now; return that, by temperature."""
+    samples = {t: sample(300, temperature=t) for t in (0.5, 1.0)}
+    beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:66]}")
+    shown = sorted(set(np.linspace(0, len(beginnings) - 1, 10).astype(int)))
+    texts = [*samples.values(), "\n".join(beginnings[i] for i in shown)]
+    for page, text in zip(pages, texts):
+        lines = [textwrap.fill(line, 72) for line in text.splitlines()]
+        lines = "\n".join(lines).split("\n")[:10]
+        page.set_text("\n".join(lines).replace("$", r"\$"))
+    return samples
+
+
+def plot():
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
-    lines = [textwrap.fill(line, 62) for line in written.splitlines()]
-    page.set_text("\n".join(["It writes:", "", *lines]).replace("$", r"\$"))
     picture.redraw()
 
 
@@ -580,48 +728,95 @@ def add_point(name, epochs, loss):
     curves[name].append([epochs, loss])
     if logdir:
         value = tf.Summary.Value(tag=name, simple_value=loss)
-        log.add_summary(tf.Summary(value=[value]), round(epochs * num_batches))
+        log.add_summary(tf.Summary(value=[value]), round(epochs * windows / parts))
+
+
+# %% A folder for the checkpoints
+def make_folder():
+    """Return the name of a new folder: of two runs at a time only one can make it."""
+    number = 1
+    while True:
+        try:
+            os.mkdir(f"char_rnn_{number}")
+            return f"char_rnn_{number}"
+        except FileExistsError:
+            number += 1
+
+
+@contextlib.contextmanager
+def kept():
+    """Make the folder; say at the end, however it comes, what is kept in it."""
+    global checkpoint_dir
+    if model == "numpy":
+        print("Section III saves no network")
+        yield
+        return
+    try:
+        if not goes_on and checkpoint_dir:
+            os.makedirs(checkpoint_dir)
+        elif not goes_on:
+            checkpoint_dir = make_folder()
+        elif not is_same_text:
+            print(f"The network of {checkpoint_dir} goes on with another text")
+            checkpoint_dir = make_folder()
+    except OSError as error:
+        parser.error(f"no folder for checkpoints: {error}")
+    print("Checkpoints in", checkpoint_dir)
+    try:
+        yield
+    finally:
+        reason = "Ctrl-C: " if picture.interrupted else ""
+        if saved_epoch > 0:
+            print(f"{reason}the network after epoch {saved_epoch} is in"
+                  f" {checkpoint_dir}")
+        else:
+            print(f"{reason}nothing saved yet: no epoch was complete")
+            with contextlib.suppress(OSError):  # not empty, as of a full disk
+                os.rmdir(checkpoint_dir)
 
 
 # %% Training
 log = tf.summary.FileWriter(logdir, X.graph) if logdir else contextlib.nullcontext()
-written = ""
-with picture, log:
+saved_epoch = first_epoch
+with picture, log, kept():
+    show_samples(first_epoch)
     for epoch in range(first_epoch, num_epochs):
-        loss_list, seconds, state = [], 0, None  # an epoch begins with a state of zeros
         rate = learning_rate * decay_rate**epoch
-        batches = tqdm(generate_batch(training), f"Epoch {epoch + 1}", num_batches,
-                       leave=False, disable=None)
-        for input_X, input_y in batches:
+        # Not the article's: the windows are cut at another place each epoch.
+        cut = np.random.RandomState([seed, epoch]).randint(num_steps)
+        batches = list(generate_batch(training[cut:][:length], epoch % parts, parts))
+        loss_list, seconds, state = [], 0, None  # an epoch begins with a state of zeros
+        for input_X, input_y in tqdm(batches, f"Epoch {epoch + 1}", leave=False,
+                                     disable=None):
             start = time.perf_counter()
             loss, state = step(input_X, input_y, state, rate)
             seconds += time.perf_counter() - start
             if not np.isfinite(loss):
                 sys.exit(f"Loss {loss}: try a smaller --learning_rate")
             loss_list.append(float(loss))
-            if len(loss_list) % 20 == 0 or len(loss_list) == num_batches:
-                epochs = epoch + len(loss_list) / num_batches
+            epochs = epoch + len(loss_list) / len(batches)
+            if epoch == first_epoch and len(loss_list) % (len(batches) // 10 + 1) == 0:
+                if np.isfinite(evaluate(input_X, input_y, None)[0]):
+                    show_samples(epochs)  # much is learned now: let us see it
+            if len(loss_list) % 20 == 0 or len(loss_list) == len(batches):
                 add_point("training", epochs, np.mean(loss_list[-20:]))
-                plot(written)
+                plot()
 
-        swap_averages()
-        # numpy's only row meets zeros once an epoch, and learns little of what follows.
-        state = state if model == "numpy" else None
-        validation_losses = []
-        for input_X, input_y in generate_batch(validation):
-            loss, state = step(input_X, input_y, state)
-            validation_losses.append(float(loss))
-        validation_loss = np.mean(validation_losses)
-        learned = weights if model == "numpy" else sess.run(tf.global_variables())
-        if not all(np.all(np.isfinite(w)) for w in [validation_loss, *learned]):
-            sys.exit("Weights are no numbers now: try a smaller --learning_rate")
-        written = sample()
-        swap_averages()
+        validation_loss = validate()
+        if not np.isfinite(validation_loss):
+            sys.exit(f"Loss {validation_loss}: try a smaller --learning_rate")
         add_point("validation", epoch + 1, validation_loss)
         if model != "numpy":
-            save(epoch + 1)
+            try:
+                save(epoch + 1)
+                saved_epoch = epoch + 1
+            except (OSError, tf.errors.OpError) as error:  # such as a full disk
+                print("Not saved:", str(error).split("\n")[0])
+
         speed = len(loss_list) * batch_size * num_steps / seconds
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
               f" {validation_loss:.4f} nats  {speed:.0f} characters/s")
-        print(textwrap.indent(written, "  | ", lambda line: True))
-        plot(written)
+        for sampling_temperature, text in show_samples(epoch + 1).items():
+            print(f"  At temperature {sampling_temperature}:")
+            print(textwrap.indent(text, "  | ", lambda line: True))
+        plot()

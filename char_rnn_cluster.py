@@ -1,16 +1,22 @@
 """Char-RNN on several machines: TensorFlow's runtime trains one network on them all.
 
 The network of char_rnn.py, section V. Parameter servers (ps) keep its variables, chief
-and workers learn from a part of the text each; the command is the same on all:
+and workers learn from a part of the text each. All run the same command,
+
+    python char_rnn_cluster.py --data shakespeare
+
+and TF_CONFIG names all machines, and as the task which of them this one is:
 
     export TF_CONFIG='{"cluster": {"ps": ["10.0.0.1:2222"], "chief": ["10.0.0.2:2222"],
         "worker": ["10.0.0.3:2222"]}, "task": {"type": "ps", "index": 0}}'
-    python char_rnn_cluster.py --data shakespeare
+
+There "task" is {"type": "chief", "index": 0} on 10.0.0.2, and {"type": "worker",
+"index": 0} on 10.0.0.3.
 
 The chief, or else worker 0, validates and saves: char_rnn.py --checkpoint_dir
 char_rnn_cluster writes with --sample 500, or goes on with --resume. A lost machine goes
 on when its command is given again; Ctrl-C on the chief ends all. Trusted networks only:
-who reaches a port can run anything. Expect char_rnn.py's losses, and more speed.
+who reaches a port can run anything. Expect one worker to learn what char_rnn.py learns.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -80,6 +86,8 @@ learning_rate = flag("learning_rate", 0.002, "at first", low=1e-9)
 decay_rate = flag("decay_rate", 0.97, "factor on it an epoch", low=1e-9)
 max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
+num_batches = flag("num_batches", 2000, "of a machine in an epoch, at most: the next"
+                   " epoch reads on in a longer text")
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 checkpoint_dir = flag("checkpoint_dir", "char_rnn_cluster", "to save and go on in")
 patience = flag("patience", 300, "seconds without an answer after which to give up")
@@ -91,19 +99,58 @@ for name in "checkpoint_dir", "patience", "synchronous":
 # %% II. Char-RNN
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
 sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-if data == "python":
-    text = "\n".join(pydoc_data.topics.topics.values())
-else:
-    file = data if data != "shakespeare" else tf.keras.utils.get_file(
-        "shakespeare.txt", f"{url}/input.txt", file_hash=sha256, cache_subdir="data",
-        cache_dir=os.path.dirname(globals().get("__file__", "")) or ".")
-    with open(file, encoding="utf-8-sig") as f:
-        text = f.read()
+folder = os.path.dirname(globals().get("__file__", "")) or "."
 
-vocabulary = "".join(sorted(set(text)))  # sorted: the same in every process
+
+def read_text(name):
+    """Return a file's text, in UTF-8; python's manual and shakespeare are known."""
+    try:
+        if name == "python":
+            return "\n".join(pydoc_data.topics.topics.values())
+        if name == "shakespeare":
+            name = tf.keras.utils.get_file("shakespeare.txt", f"{url}/input.txt",
+                file_hash=sha256, cache_dir=folder, cache_subdir="data")
+        with open(name, encoding="utf-8-sig") as f:
+            return f.read()
+    except UnicodeDecodeError as error:
+        parser.error(f"{name} is no text in UTF-8: {error}")
+    except Exception as error:  # no such file, no network, …
+        parser.error(f"{name} cannot be read: {error}")
+
+
+def encode(text, name):
+    """Return the indices of the text's characters, in the smallest type for them."""
+    unknown = "".join(sorted(set(text) - set(vocabulary)))
+    if unknown:
+        parser.error(f"{name}: {unknown[:20]!r} is not in the vocabulary")
+    return np.fromiter(map(char_to_idx.get, text), np.min_scalar_type(num_classes),
+                       len(text))
+
+
+# Sorted, the vocabulary is the same in every process.
+text = read_text(data)
+vocabulary = "".join(sorted(set(text)))
 char_to_idx = {char: idx for idx, char in enumerate(vocabulary)}
-raw_data = np.fromiter(map(char_to_idx.get, text), np.int32, len(text))
+num_classes = len(vocabulary)
+raw_data = encode(text, f"--data {data}")
 training, validation = np.split(raw_data, [len(text) * 9 // 10])
+text_sha256 = hashlib.sha256(raw_data).hexdigest()
+
+
+def generate_batch(raw_data, part=0, parts=1):
+    """Yield X and y, one character later: windows whose rows go on where they ended.
+
+    X, y: [rows, num_steps]. Of a long text's windows only those of one of the parts.
+    """
+    rows = min(batch_size, (len(raw_data) - 1) // num_steps)
+    row_length = (len(raw_data) - 1) // rows
+    data_X = raw_data[: rows * row_length].reshape(rows, row_length)
+    data_y = raw_data[1 : rows * row_length + 1].reshape(rows, row_length)
+    windows = row_length // num_steps
+    for i in range(windows * part // parts, windows * (part + 1) // parts):
+        window = slice(i * num_steps, (i + 1) * num_steps)
+        yield data_X[:, window], data_y[:, window]
+
 
 # %% The cluster
 try:
@@ -125,56 +172,79 @@ task = f"/job:{job}/task:{index}"
 # A machine needs no other but the servers: a lost worker is no loss to the rest.
 config = tf.ConfigProto(device_filters=[task] + ["/job:ps"] * (job != "ps"))
 share = np.array_split(training, len(tasks))[rank]  # this machine learns from it
-windows = len(tasks) if synchronous else 1  # for an update; num_batches are an epoch
-num_batches = (len(share) - 1) // batch_size // num_steps * len(tasks) // windows
-if num_batches < 1 or len(validation) <= num_steps:
-    parser.error(f"--data {data}: {len(text)} characters are too few for these flags")
-digest = hashlib.sha256(repr([text, len(tasks), same_flags]).encode()).hexdigest()
+length = len(training) // len(tasks) - num_steps  # of what an epoch reads: cut anew
+windows = (length - 1) // batch_size // num_steps
+parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
+if windows < 1 or len(validation) <= num_steps:
+    parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
+                 f" {batch_size} --num_steps {num_steps} on {len(tasks)} machines")
+del text  # of 100 million characters once is enough
+batches_an_update = len(tasks) if synchronous else 1
+epoch_steps = windows * len(tasks) // batches_an_update // parts
+digest = hashlib.sha256(
+    repr([text_sha256, len(tasks), parts, same_flags]).encode()).hexdigest()
 last_answer = time.perf_counter()
+is_over = threading.Event()
 
 
 def watch():
-    """End the program if nothing answers: TensorFlow would wait for ever."""
-    while time.perf_counter() < last_answer + patience:
-        time.sleep(1)
-    sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the chief\n")
-    sys.stderr.flush()  # os._exit does not
-    os._exit(1)
-
-
-def generate_batch(raw_data):
-    """Yield X and y, one character later: windows whose rows go on where they ended."""
-    rows = min(batch_size, (len(raw_data) - 1) // num_steps)
-    row_length = (len(raw_data) - 1) // rows
-    data_X = raw_data[: rows * row_length].reshape(rows, row_length)
-    data_y = raw_data[1 : rows * row_length + 1].reshape(rows, row_length)
-    for i in range(0, row_length - num_steps + 1, num_steps):
-        yield data_X[:, i : i + num_steps], data_y[:, i : i + num_steps]
+    """Say what is waited for; if nothing answers, end: TensorFlow waits for ever."""
+    said = None
+    while not is_over.wait(1):
+        silence = time.perf_counter() - last_answer
+        if silence > 5 and said != last_answer:
+            said = last_answer
+            print(f"Waiting up to {patience} s for ps {ps} and the chief")
+        if silence > patience:
+            sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the"
+                             " chief. If the training has ended, all is well\n")
+            sys.stderr.flush()  # os._exit does not
+            os._exit(1)
 
 
 # %% Parameter servers wait for the end of the training, workers for its beginning
 tf.reset_default_graph()
 threading.Thread(target=watch, daemon=True).start()
-notices = []  # each on a server, which sees its own; the chief writes them at last
+# Each server has a notice, that the chief writes, and a list of who has read its last.
+collections = [tf.GraphKeys.LOCAL_VARIABLES] if chief else []
+notices, readers = [], []
 for i in [index] if job == "ps" else range(len(ps)):
     with tf.device(f"/job:ps/task:{i}"):
-        notices.append(tf.get_variable(
-            f"notice_{i}", initializer=digest, trainable=False,
-            collections=[tf.GraphKeys.LOCAL_VARIABLES] * chief))
+        notices.append(tf.get_variable(f"notice_{i}", initializer=digest,
+                                       trainable=False, collections=collections))
+        readers.append(tf.get_variable(f"readers_{i}", initializer=[0] * len(tasks),
+                                       trainable=False, collections=collections))
 is_begun = notices[0].is_initialized()
+sign = [each.assign_add(tf.one_hot(rank, len(tasks), dtype=tf.int32))
+        for each in readers]
 if not chief:
     print(f"The {job} {index} is ready at {address}", flush=True)
     with tf.Session(server.target, config=config) as sess:
         while not sess.run(is_begun):
             time.sleep(0.2)
-        if sess.run(notices[0]).decode() not in [digest, "ended"]:
+        notice = sess.run(notices[0])
+        if notice.decode() not in [digest, "ended"]:
             parser.error("the chief has another text or other flags")
-        while job == "ps" and sess.run(notices[0]) != b"ended":
+        while job == "ps" and notice != b"ended":
             last_answer = time.perf_counter()
             time.sleep(1)
-if job == "ps":
-    time.sleep(3)  # for workers in their last step
-    sys.exit()
+            notice = sess.run(notices[0])
+        if notice == b"ended":
+            print("The training has ended")
+        if job == "ps":
+            is_over.set()
+            deadline = time.perf_counter() + patience
+            time.sleep(1)
+            if not all(sess.run(readers[0])):
+                print(f"Staying up to {patience} s for machines that have not heard it")
+            while not all(sess.run(readers[0])) and time.perf_counter() < deadline:
+                time.sleep(1)
+        elif notice == b"ended":
+            sess.run(sign)
+    if notice == b"ended":
+        is_over.set()
+        time.sleep(1)  # for what the others are just asking
+        sys.exit()
 
 # %% V. TF RNN Library Implementation
 tf.set_random_seed(seed)
@@ -195,7 +265,7 @@ with tf.device(tf.train.replica_device_setter(worker_device=task, cluster=cluste
         total_loss = tf.losses.sparse_softmax_cross_entropy(y, logits)
         global_step = tf.train.get_or_create_global_step()
         optimizer = tf.train.AdamOptimizer(tf.train.exponential_decay(
-            learning_rate, global_step, num_batches, decay_rate, staircase=True))
+            learning_rate, global_step, epoch_steps, decay_rate, staircase=True))
         if synchronous:
             optimizer = tf.train.SyncReplicasOptimizer(optimizer, len(tasks))
         trainable_vars = tf.trainable_variables()
@@ -213,81 +283,137 @@ savers = {name: tf.train.Saver(variables, max_to_keep=1, save_relative_paths=Tru
 settings_file = os.path.join(checkpoint_dir, "settings.json")
 curves = {"training": [], "validation": []}  # lists of [epoch, nats]
 if chief and os.path.exists(settings_file):
-    with open(settings_file, encoding="utf-8") as f:
-        settings = json.load(f)
-    if settings.get("digest") != digest:
-        parser.error(f"{checkpoint_dir} is of other text, flags, or machines")
-    curves = settings["curves"]
+    try:
+        with open(settings_file, encoding="utf-8") as f:
+            settings = json.load(f)
+        if settings.get("digest") != digest:
+            parser.error(f"{checkpoint_dir} is of other text, flags, or machines")
+        curves = settings["curves"]
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        parser.error(f"{settings_file} cannot be read: {error!r}")
+if chief:
+    for name, saver in savers.items():  # the next ones take the place of these
+        path = tf.train.latest_checkpoint(checkpoint_dir, name)
+        saver.recover_last_checkpoints([path] if path else [])
+
+
+def validate(sess):
+    """Return the loss of the text's last tenth, of which nothing is learned."""
+    global last_answer
+    validation_losses, feed_dict = [], {}
+    # For the beginnings of long rows, a ninth of what is learned from, as in the text.
+    batches = itertools.islice(generate_batch(validation), max(1, num_batches // 9))
+    for batch_X, batch_y in batches:
+        feed_dict.update({X: batch_X, y: batch_y})
+        loss, state = sess.run([total_loss, final_state], feed_dict)
+        feed_dict[initial_state] = state
+        validation_losses.append(float(loss))
+        last_answer = time.perf_counter()
+    return np.mean(validation_losses)
+
+
+def save(name, number, sess):
+    """Save the network as the best, the newest, or what a lost machine goes on from."""
+    savers[name].save(sess, os.path.join(checkpoint_dir, name), number,
+                      latest_filename=name, write_meta_graph=False)
 
 
 def end_epoch(sess):
     """Validate, save as char_rnn.py does, and print."""
-    global last_answer
-    validation_losses, seconds = [], time.perf_counter() - start
-    state = sess.run(initial_state, {X: next(generate_batch(validation))[0]})
-    for batch_X, batch_y in generate_batch(validation):
-        loss, state = sess.run([total_loss, final_state],
-                               {X: batch_X, y: batch_y, initial_state: state})
-        validation_losses.append(float(loss))
-        last_answer = time.perf_counter()
-    loss, line = np.mean(validation_losses), f"Epoch {epoch:2}"
-    if not np.isfinite(loss):
+    seconds, validation_loss = time.perf_counter() - start, validate(sess)
+    if not np.isfinite(validation_loss):
         return  # with weights that are not to be saved: the next loss ends it all
-    for name, nats in ("training", np.mean(loss_list)), ("validation", loss):
-        line += f"  {name} {nats:.4f} nats"
-        curves[name] = [old for old in curves[name] if old[0] < epoch] + [[epoch, nats]]
+    line = f"Epoch {epoch:2}"
+    for name, loss in ("training", np.mean(loss_list)), ("validation", validation_loss):
+        line += f"  {name} {loss:.4f} nats"
+        curves[name] = [old for old in curves[name] if old[0] < epoch] + [[epoch, loss]]
+    settings = {"flags": flags, "vocabulary": vocabulary, "curves": curves,
+                "text": text_sha256, "digest": digest}
     with open(settings_file + ".part", "w", encoding="utf-8") as f:
-        json.dump({"flags": flags, "vocabulary": vocabulary, "curves": curves,
-                   "digest": digest}, f)
+        json.dump(settings, f)
     os.replace(settings_file + ".part", settings_file)
-    best = loss == min(loss for _, loss in curves["validation"])
-    for name in savers if best else ["newest", "checkpoint"]:
-        savers[name].save(sess, os.path.join(checkpoint_dir, name), epoch,
-                          latest_filename=name, write_meta_graph=False)
-    speed = (done - first) * windows * batch_size * num_steps / seconds
+    if validation_loss == min(loss for _, loss in curves["validation"]):
+        save("best", epoch, sess)
+    save("newest", epoch, sess)
+    save("checkpoint", done, sess)
+    speed = (done - first) * batches_an_update * batch_size * num_steps / seconds
     print(f"{line}  {speed:.0f} characters/s", flush=True)
 
 
 # %% Training
+class WorkerSessionCreator(tf.train.WorkerSessionCreator):
+    def _get_session_manager(self):
+        manager = super()._get_session_manager()
+        manager._recovery_wait_secs = 1  # not 30 s after a lost server has come back
+        return manager
+
+
+def read_on():
+    """Yield this machine's batches for ever, and whether it begins an epoch."""
+    while True:
+        epoch = done // epoch_steps
+        cut = np.random.RandomState([seed, epoch]).randint(num_steps)
+        batches = generate_batch(share[cut:][:length], epoch % parts, parts)
+        for i, (batch_X, batch_y) in enumerate(batches):
+            yield batch_X, batch_y, i == 0
+
+
 stop = threading.Event()
 with tf.control_dependencies([train_step]):
     step = [total_loss, final_state, global_step.read_value(), notices[0].read_value()]
 end = tf.group(*[each.assign("ended") for each in notices])
-hooks, saver = [], savers["checkpoint"]
+hooks = []
 if synchronous:
-    hooks = [optimizer.make_session_run_hook(chief)]
+    hooks.append(optimizer.make_session_run_hook(chief))
     threading.excepthook = lambda args: (  # not of its queue, which is cut off
         args.exc_type is tf.errors.CancelledError or sys.excepthook(*args[:3]))
     with tf.control_dependencies([end]):  # who waits for an update need wait no longer
         end = optimizer.get_init_tokens_op()
-hooks += [tf.train.FinalOpsHook(end)] * chief
-with tf.train.MonitoredTrainingSession(
-        server.target, chief, checkpoint_dir, tf.train.Scaffold(saver=saver), hooks,
-        config=config, save_checkpoint_secs=60, stop_grace_period_secs=1) as sess:
+scaffold = tf.train.Scaffold(saver=savers["checkpoint"])
+if chief:
+    os.makedirs(checkpoint_dir, exist_ok=True)
+    hooks.append(tf.train.FinalOpsHook([end, sign]))
+    creator = tf.train.ChiefSessionCreator(
+        scaffold, server.target, config, checkpoint_dir)
+else:
+    hooks.append(tf.train.FinalOpsHook(sign))
+    creator = WorkerSessionCreator(scaffold, server.target, config)
+with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     first = done = int(sess.run(global_step))
     print(f"The {job} {index} begins at step {done}", flush=True)
-    epoch, start, loss_list = done // num_batches + 1, time.perf_counter(), []
-    batches, is_ended = itertools.cycle(generate_batch(share)), False
-    state = sess.run(initial_state, {X: next(batches)[0]})
-    while done < num_epochs * num_batches and not is_ended:
-        batch_X, batch_y = next(batches)
+    if done >= num_epochs * epoch_steps:
+        print(f"All {num_epochs} epochs are done: give more as --num_epochs")
+    epoch, loss_list, is_ended = done // epoch_steps + 1, [], False
+    start = saved = time.perf_counter()
+    for batch_X, batch_y, is_first in read_on():
+        if done >= num_epochs * epoch_steps or is_ended:
+            break
+        state = None if is_first else state  # an epoch begins with a state of zeros
+        feed_dict = {X: batch_X, y: batch_y}
+        if state is not None:
+            feed_dict[initial_state] = state
+        patience_ms = patience * 100 if synchronous else 0  # 0: for ever
         try:
-            loss, state, done, told = sess.run(
-                step, {X: batch_X, y: batch_y, initial_state: state},
-                tf.RunOptions(timeout_in_ms=patience * 100 * synchronous))
+            loss, state, done, notice = sess.run(
+                step, feed_dict, tf.RunOptions(timeout_in_ms=patience_ms))
             last_answer = time.perf_counter()
-            is_ended = told == b"ended" or stop.is_set()
+            is_ended = notice == b"ended" or stop.is_set()
             loss_list.append(float(loss))
             if not np.isfinite(loss):
                 sess.run(end)
                 sys.exit(f"Loss {loss}: try a smaller --learning_rate")
-            if chief and done >= epoch * num_batches:
-                # A Saver needs the session inside, which does not survive a server.
-                end_epoch(sess.run_step_fn(lambda step_context: step_context.session))
-                epoch, first, loss_list = epoch + 1, done, []
-                start = time.perf_counter()
+            if chief:  # a Saver needs the session inside, which a lost server ends
+                session = sess.run_step_fn(lambda step_context: step_context.session)
+                if done >= epoch * epoch_steps:
+                    end_epoch(session)
+                    epoch, loss_list, first = epoch + 1, [], done
+                    start = saved = time.perf_counter()
+                elif time.perf_counter() > saved + 60:
+                    save("checkpoint", done, session)
+                    saved = time.perf_counter()
         except (tf.errors.AbortedError, tf.errors.UnavailableError,
                 tf.errors.DeadlineExceededError):  # of waiting for a lost worker's part
             continue  # once more to the epoch's end, or with a part that stands in
+is_over.set()
 print("The training has ended at step", done)

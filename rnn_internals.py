@@ -267,6 +267,8 @@ class LivePicture:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
+        self.next_time, self.interrupted = 0, False
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         if self.notebook:
             from IPython.display import display
             self.output = display(self.figure, display_id=True)
@@ -275,8 +277,6 @@ class LivePicture:
         else:
             print("Picture in", self.file)
             self.save()
-        self.next_time, self.interrupted = 0, False
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         return self
 
     def interrupt(self, *_):

@@ -58,7 +58,8 @@ FACTS = {
         "short": "--num_epochs 1 --batch_size 400 --num_steps 40 --num_layers 2"
         " --num_hidden_units 9",
         "lines": r"Checkpoints in char_rnn_1|\d+ characters to learn from, \d+ to .+"
-        r"|(guessing|single characters|pairs) +\d.+|Epoch  1  training .+|  \| .*",
+        r"|(guessing|single characters|pairs) +\d.+|Epoch  1  training .+|  \| .*"
+        r"|  At temperature (0.5|1.0):|the network after epoch 1 is in char_rnn_1",
         "leaves": ["char_rnn_1"],
     },
     "seq_classify.py": {
@@ -289,7 +290,7 @@ def test_a_consoles_command_line_is_not_the_scripts(script, console, monkeypatch
     ("rnn_internals.py", "--series_length 399", "--series_length 399 is not in [400"),
     ("rnn_internals.py", "--batch_size 2000", "2400 values to learn from do not fill"),
     ("char_rnn.py", "--num_steps 90000", "are too few for --batch_size 50 --num_steps"),
-    ("char_rnn.py", "--dropout 1", "--dropout and --input_dropout are below 1"),
+    ("char_rnn.py", "--dropout 1", "--dropout is below 1"),
     ("char_rnn.py", "--model numpy --num_layers 2", "--model numpy has 1 row"),
     ("char_rnn.py", "--model manual --dropout 0.5", "0 in III and IV"),
     ("char_rnn.py", "--prime Ω", "--prime: {'Ω'} not in the text"),
@@ -454,7 +455,7 @@ def test_runs_cell_by_cell_in_a_notebook_and_again(script, tmp_path):
     sources = list(cells(made_small(script)).values())
     (graph,) = [i for i, s in enumerate(sources) if "tf.reset_default_graph()" in s]
     (training,) = [i for i, s in enumerate(sources)
-                   if "\nwith picture, log:" in s]
+                   if "\nwith picture, log" in s]
     leaks = """import gc
 gc.collect()
 sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]

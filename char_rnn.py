@@ -107,6 +107,7 @@ prime = flag("prime", "", "what to write on from, the article's START_TOKEN")
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
 num_batches = flag("num_batches", 40000 if III else 2000, "of an epoch, at most: the"
                    " next epoch reads on in a longer text")
+average_decay = flag("average_decay", 0.0, "validate with averaged weights", 0, 1)
 top_k = flag("top_k", 0, "write one of so many likeliest characters only", low=0)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
@@ -115,7 +116,7 @@ logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 flags = vars(parser.parse_known_args(argv)[0])
 is_training = sample_length == 0 and score_file == ""
 fixed = ["model", "num_hidden_units", "num_layers", "batch_size", "num_steps",
-         "num_batches"]  # a run that goes on may change the others
+         "num_batches", "average_decay"]  # a run that goes on may change the others
 restored = [*fixed, "num_epochs", "learning_rate", "decay_rate", "max_gradient_norm",
             "dropout", "data", "seed"]
 for name, value in saved["flags"].items():
@@ -125,8 +126,8 @@ for name, value in saved["flags"].items():
         parser.error(f"{checkpoint_dir} has --{name} {value}")
 if goes_on and not {"vocabulary", "curves", "text"} <= set(saved):
     parser.error(f"{checkpoint_dir} was saved by another version, or is damaged")
-if III and (batch_size > 1 or num_layers > 1 or checkpoint_dir):
-    parser.error("--model numpy has 1 row and 1 layer, and no checkpoints")
+if III and (batch_size > 1 or num_layers > 1 or average_decay or checkpoint_dir):
+    parser.error("--model numpy has 1 row and 1 layer, no averages, no checkpoints")
 if dropout > (0 if model in ("numpy", "manual") else 0.99):
     parser.error("--dropout is below 1, and 0 in III and IV")
 if checkpoint_dir and not goes_on and os.path.exists(checkpoint_dir):
@@ -337,16 +338,18 @@ if model == "manual":
 
 
 # %% V. TF RNN Library Implementation
-class WindowDropout(tf.nn.rnn_cell.DropoutWrapper):
-    """Multiply a cell's outputs by kept, the same at all steps of a window.
+class Dropout(tf.nn.rnn_cell.DropoutWrapper):
+    """Hide a part of a cell's outputs, drawn by a generator of this cell's own.
 
-    kept: [batch_size, num_hidden_units]. TensorFlow's own dropout draws anew at each
-    step, but never again what a run that was interrupted would have drawn.
+    TensorFlow's own dropout would draw other numbers after a --resume.
     """
 
     def __call__(self, inputs, state, scope=None):
         outputs, state = super().__call__(inputs, state, scope)
-        return outputs * self.kept, state
+        drawn = self.generator.uniform(tf.shape(outputs))
+        outputs *= tf.cast(drawn >= dropout_rate, tf.float32) / (1 - dropout_rate)
+        with tf.control_dependencies([outputs]):  # no time step overtakes another
+            return outputs, tf.nest.map_structure(tf.identity, state)
 
 
 def rnn_inputs(input_data):
@@ -358,6 +361,7 @@ def rnn_inputs(input_data):
     return tf.nn.embedding_lookup(W_input, input_data)
 
 
+generators = []  # of random numbers, for dropout: one a layer
 if model in ("rnn", "gru", "lstm"):
     rnn_cell_types = {"rnn": tf.nn.rnn_cell.BasicRNNCell, "gru": tf.nn.rnn_cell.GRUCell,
                       "lstm": tf.nn.rnn_cell.BasicLSTMCell}
@@ -365,12 +369,10 @@ if model in ("rnn", "gru", "lstm"):
     cells = [rnn_cell_types[model](num_hidden_units) for _ in range(num_layers)]
     learning_cells = cells
     if dropout:
-        learning_cells = [WindowDropout(single_cell) for single_cell in cells]
-        for layer, cell in enumerate(learning_cells):
-            drawn = tf.random.stateless_uniform(
-                [tf.shape(X)[0], num_hidden_units],
-                [seed, tf.train.get_or_create_global_step() * num_layers + layer])
-            cell.kept = tf.cast(drawn >= dropout_rate, tf.float32) / (1 - dropout_rate)
+        learning_cells = [Dropout(single_cell) for single_cell in cells]
+        for cell in learning_cells:
+            cell.generator = tf.random.experimental.Generator.from_seed(seed)
+            generators.append(cell.generator)
     learning_cell = tf.nn.rnn_cell.MultiRNNCell(learning_cells)
     initial_state = learning_cell.zero_state(tf.shape(X)[0], tf.float32)
     inputs = rnn_inputs(X)  # [batch_size, num_steps, num_hidden_units]
@@ -396,8 +398,14 @@ if model != "numpy":
         grads, _ = tf.clip_by_global_norm(grads, max_gradient_norm)
         global_step = tf.train.get_or_create_global_step()
         # With section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
-        train_step = tf.train.AdamOptimizer(lr).apply_gradients(
-            zip(grads, trainable_vars), global_step)
+        optimizer = tf.train.AdamOptimizer(lr)
+        train_step = optimizer.apply_gradients(zip(grads, trainable_vars), global_step)
+        saved_variables = [*trainable_vars, *optimizer.variables(), global_step]
+        if average_decay:
+            average = tf.train.ExponentialMovingAverage(average_decay, global_step)
+            with tf.control_dependencies([train_step]):
+                train_step = average.apply(trainable_vars)
+            saved_variables += [average.average(w) for w in trainable_vars]
 
 # %% Sampling
 if model != "numpy":
@@ -467,6 +475,15 @@ def evaluate(batch_X, batch_y, state):
     return sess.run([total_loss, final_state], feed_dict)
 
 
+def swap_averages():
+    """Let the weights and their averages, if there are any, change places."""
+    if average_decay:
+        averages = [average.average(w) for w in trainable_vars]
+        values = sess.run(averages + trainable_vars)
+        for variable, value in zip(trainable_vars + averages, values):
+            variable.load(value, sess)
+
+
 def validate():
     """Return the loss of the text's last tenth, of which nothing is learned."""
     validation_losses, state = [], None
@@ -522,7 +539,8 @@ def score(ids):
 # %% Checkpoints
 savers = {}
 if model != "numpy":
-    savers = {name: tf.train.Saver(max_to_keep=1, save_relative_paths=True)
+    savers = {name: tf.train.Saver(saved_variables, max_to_keep=1,
+                                   save_relative_paths=True)
               for name in ["best", "newest"]}
 
 
@@ -539,6 +557,7 @@ def restore(name):
 
 if not is_training:
     restore("best")
+    swap_averages()
     with contextlib.suppress(KeyboardInterrupt):
         if score_file:
             ids = encode(read_text(score_file), score_file)
@@ -782,8 +801,11 @@ with picture, log, kept():
     show_samples(first_epoch)
     for epoch in range(first_epoch, num_epochs):
         rate = learning_rate * decay_rate**epoch
+        numbers = np.random.RandomState([seed, epoch])  # again the same after --resume
+        for generator in generators:
+            generator.state.load([0, 0, numbers.randint(2**31)], sess)
         # Not the article's: the windows are cut at another place each epoch.
-        cut = np.random.RandomState([seed, epoch]).randint(num_steps)
+        cut = numbers.randint(num_steps)
         batches = list(generate_batch(training[cut:][:length], epoch % parts, parts))
         loss_list, seconds, state = [], 0, None  # an epoch begins with a state of zeros
         for input_X, input_y in tqdm(batches, f"Epoch {epoch + 1}", leave=False,
@@ -796,16 +818,20 @@ with picture, log, kept():
             loss_list.append(float(loss))
             epochs = epoch + len(loss_list) / len(batches)
             if epoch == first_epoch and len(loss_list) % (len(batches) // 10 + 1) == 0:
-                if np.isfinite(evaluate(input_X, input_y, None)[0]):
-                    show_samples(epochs)  # much is learned now: let us see it
+                # Much is learned now: let us see it. It fails if the next loss is nan.
+                with contextlib.suppress(ValueError, tf.errors.InvalidArgumentError):
+                    show_samples(epochs)
             if len(loss_list) % 20 == 0 or len(loss_list) == len(batches):
                 add_point("training", epochs, np.mean(loss_list[-20:]))
                 plot()
 
+        swap_averages()
         validation_loss = validate()
         if not np.isfinite(validation_loss):
             sys.exit(f"Loss {validation_loss}: try a smaller --learning_rate")
         add_point("validation", epoch + 1, validation_loss)
+        samples = show_samples(epoch + 1)
+        swap_averages()
         if model != "numpy":
             try:
                 save(epoch + 1)
@@ -816,7 +842,7 @@ with picture, log, kept():
         speed = len(loss_list) * batch_size * num_steps / seconds
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
               f" {validation_loss:.4f} nats  {speed:.0f} characters/s")
-        for sampling_temperature, text in show_samples(epoch + 1).items():
+        for sampling_temperature, text in samples.items():
             print(f"  At temperature {sampling_temperature}:")
             print(textwrap.indent(text, "  | ", lambda line: True))
         plot()

@@ -399,12 +399,16 @@ if model != "numpy":
         global_step = tf.train.get_or_create_global_step()
         # With section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
         optimizer = tf.train.AdamOptimizer(lr)
-        train_step = optimizer.apply_gradients(zip(grads, trainable_vars), global_step)
-        saved_variables = [*trainable_vars, *optimizer.variables(), global_step]
+        averaging = []
         if average_decay:
             average = tf.train.ExponentialMovingAverage(average_decay, global_step)
-            with tf.control_dependencies([train_step]):
-                train_step = average.apply(trainable_vars)
+            averaging = [average.apply(trainable_vars)]
+        # Averages first, since dynamic_rnn reads its weights only once a step.
+        with tf.control_dependencies(averaging):
+            train_step = optimizer.apply_gradients(
+                zip(grads, trainable_vars), global_step)
+        saved_variables = [*trainable_vars, *optimizer.variables(), global_step]
+        if average_decay:
             saved_variables += [average.average(w) for w in trainable_vars]
 
 # %% Sampling

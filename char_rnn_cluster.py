@@ -384,7 +384,7 @@ with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess
     print(f"The {job} {index} begins at step {done}", flush=True)
     if done >= num_epochs * epoch_steps:
         print(f"All {num_epochs} epochs are done: give more as --num_epochs")
-    epoch, loss_list, is_ended = done // epoch_steps + 1, [], False
+    epoch, loss_list, state, is_ended = done // epoch_steps + 1, [], None, False
     start = saved = time.perf_counter()
     for batch_X, batch_y, is_first in read_on():
         if done >= num_epochs * epoch_steps or is_ended:

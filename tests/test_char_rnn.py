@@ -395,30 +395,51 @@ def test_dropout_hides_its_part_in_training_only_and_is_the_same_twice(run):
     first, second = run("char_rnn.py", flags), run("char_rnn.py", flags)
     assert first.curves == second.curves
     assert first.sample() == second.sample()
-    sess, weights = second.sess, values(second)
-    kept = [cell.kept for cell in second.learning_cells]
-    (many,) = sess.run(kept[:1], {second.X: np.zeros((4000, 4)),
-                                  second.dropout_rate: 0.3})
-    assert set(np.unique(many)) == {0, np.float32(1 / 0.7)}
-    assert np.mean(many == 0) == pytest.approx(0.3, abs=0.015)  # 4.6 deviations
+    sess, tf = second.sess, second.tf
+    with sess.graph.as_default():
+        x = tf.constant(np.random.RandomState(0).normal(size=(4000, 5)), tf.float32)
+        assert len(second.learning_cells) == len(second.cells) == 2
+        pairs = [(hiding(x, cell.zero_state(4000, tf.float32))[0],
+                  cell(x, cell.zero_state(4000, tf.float32))[0])
+                 for hiding, cell in zip(second.learning_cells, second.cells)]
+    for hidden, whole in sess.run(pairs, {second.dropout_rate: 0.3}):
+        assert np.mean(hidden == 0) == pytest.approx(0.3, abs=0.015)  # 4.6 deviations
+        kept = hidden != 0
+        np.testing.assert_allclose(hidden[kept], whole[kept] / 0.7, rtol=1e-5)
+    for hidden, whole in sess.run(pairs):
+        np.testing.assert_array_equal(hidden, whole)
 
     X, y = windows(0)
     feed = {second.X: X, second.y: y, second.dropout_rate: 0.3}
-    masks, loss = sess.run([kept, second.total_loss], feed)
-    hidden = equations("lstm", weights, X, zero_state("lstm"), masks)[0]
-    whole = equations("lstm", weights, X, zero_state("lstm"))[0]
-    assert loss == pytest.approx(cross_entropy(hidden, y), abs=1e-5)
+    steps = sess.run(second.outputs, feed).swapaxes(0, 1) == 0  # [num_steps, 3, 5]
+    assert len({step.tobytes() for step in steps}) > 1  # each step draws anew
+    known = equations("lstm", values(second), X, zero_state("lstm"))[0]
     for _ in range(2):
         loss = second.evaluate(X, y, None)[0]
-        assert loss == pytest.approx(cross_entropy(whole, y), abs=1e-5)
-    losses = []
-    for _ in range(4):
-        feed[second.dropout_rate] = 0.3
-        masks = sess.run(kept, feed)
-        losses.append(second.step(X, y, None, 1e-9)[0])
-        hidden = equations("lstm", weights, X, zero_state("lstm"), masks)[0]
-        assert losses[-1] == pytest.approx(cross_entropy(hidden, y), abs=1e-4)
-    assert len(set(losses)) == 4  # each step draws anew
+        assert loss == pytest.approx(cross_entropy(known, y), abs=1e-5)
+    assert len({float(second.step(X, y, None, 1e-9)[0]) for _ in range(4)}) == 4
+
+
+def test_averages_are_those_of_the_weights_and_validate_and_write(run):
+    flags = TINY + "--model rnn --average_decay 0.9"
+    names = run("char_rnn.py", flags)
+    weights = values(names)
+    names.swap_averages()
+    averages = values(names)
+    assert not np.allclose(weights[0], averages[0], atol=1e-3)
+    assert names.validate() == pytest.approx(names.validation_loss, abs=1e-6)
+    names.swap_averages()
+    np.testing.assert_array_equal(values(names)[0], weights[0])
+    done = int(names.sess.run(names.global_step))
+    X, y = windows(1)
+    for step in range(done + 1, done + 4):
+        decay = min(0.9, step / (9 + step))  # of the weights before the step
+        averages = [decay * a + (1 - decay) * w
+                    for a, w in zip(averages, values(names))]
+        names.step(X, y, None, 0.1)
+    names.swap_averages()
+    for found, known in zip(values(names), averages):
+        np.testing.assert_allclose(found, known, atol=1e-5)
 
 
 def test_rates_decay_and_curves_and_their_steps_are_those_of_the_batches(run):
@@ -476,8 +497,9 @@ def test_it_learns_from_the_manual(run, tmp_path, model, most):
 
 
 # --- Checkpoints ---
-@pytest.mark.parametrize("model", ["lstm --dropout 0.3 --num_batches 15",
-                                   "manual --decay_rate 40"])
+@pytest.mark.parametrize("model", [
+    "lstm --dropout 0.3 --average_decay 0.9 --num_batches 15",
+    "manual --decay_rate 40"])
 def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, model):
     """At decay_rate 40 updates get wilder: the last epoch is not the best."""
     flags = TINY + f"--model {model} --prime ab"

@@ -115,6 +115,52 @@ def test_char_rnn_goes_on_with_the_same_loss(machine, run, tmp_path):
     assert_ends(chief, 2, "char_rnn_cluster is of other text, flags, or machines")
 
 
+def test_one_worker_learns_what_char_rnn_learns(machine, run, tmp_path):
+    """The second epoch of both, from the first one's network: its state and rate."""
+    flags = "--learning_rate 0.01 --decay_rate 0.5 --model lstm"
+    saved = tmp_path / "chief0" / "char_rnn_cluster"
+    for epochs in 1, 2:
+        both = [machine(job, 0, f"{flags} --num_epochs {epochs}", 0)
+                for job in ["ps", "chief"]]
+        for each in both:
+            assert_ends(each, 0, "The training has ended")
+        if epochs == 1:
+            shutil.copytree(str(saved), str(tmp_path / "first"))
+    with open(str(saved / "settings.json")) as f:
+        curves = json.load(f)["curves"]
+    char_rnn = run("char_rnn.py", "--resume --num_epochs 2 --plot p.png --data text.txt"
+                   f" --checkpoint_dir {tmp_path}/first")
+    np.testing.assert_allclose(char_rnn.curves["validation"], curves["validation"],
+                               atol=1e-4)
+    assert np.mean(char_rnn.loss_list) == pytest.approx(curves["training"][1][1], 1e-4)
+
+    both = [machine(job, 0, flags + " --num_epochs 2", 0) for job in ["ps", "chief"]]
+    assert_ends(both[1], 0, "All 2 epochs are done: give more as --num_epochs")
+    assert_ends(both[0], 0)
+    left = {re.sub(r"-\d+\..*", "", path.name) for path in saved.iterdir()}
+    assert left == {"best", "newest", "checkpoint", "settings.json"}
+
+
+def test_gradients_are_cut(machine):
+    """To a norm of 1e-9 they vanish beside Adam's epsilon, and nothing is learned."""
+    flags = "--num_epochs 1 --learning_rate 0.01 --max_gradient_norm "
+    for norm in 1e-9, 5:
+        both = [machine(job, 0, f"{flags}{norm} --checkpoint_dir {norm}", 0)
+                for job in ["ps", "chief"]]
+        learned = epoch_and_loss(both[1].wait_for("Epoch"))[1] < 2
+        assert learned == (norm == 5)
+        for each in both:
+            assert_ends(each, 0)
+
+
+def test_a_worker_that_is_absent_at_the_end_hears_of_it(machine):
+    ps, chief = (machine(job, 0, "--num_epochs 1") for job in ["ps", "chief"])
+    assert_ends(chief, 0, "The training has ended at step")
+    ps.wait_for("Staying up to 300 s for machines that have not heard it")
+    assert_ends(machine("worker", 0, "--num_epochs 1"), 0, "The training has ended")
+    assert_ends(ps, 0)
+
+
 def test_each_learns_from_its_part_and_a_lost_worker_stops_nobody(machine, tmp_path):
     parts = "It is a tale told by an idiot. ", "Out, out, brief candle! "
     (tmp_path / "text.txt").write_text(parts[0] * 400 + parts[1] * 400)

@@ -226,6 +226,9 @@ def test_numpy_reads_all_of_the_prime_and_what_it_writes_itself(run):
             text += names.vocabulary[(Why @ h + by).argmax()]
     assert len(set(text)) > 3
     assert names.sample(38, "bca", temperature=0) == text
+    again = run("char_rnn.py", flags + " --model numpy --num_batches 1")
+    other = run("char_rnn.py", flags + " --model numpy --num_batches 1 --seed 2")
+    assert again.loss_list == names.loss_list != other.loss_list
 
 
 @pytest.mark.parametrize("model", ["numpy", "gru"])

@@ -168,7 +168,8 @@ def read_text(name):
     except UnicodeDecodeError as error:
         parser.error(f"{name} is no text in UTF-8: {error}")
     except Exception as error:  # no such file, no network, …
-        parser.error(f"{name} cannot be read: {error}")
+        hint = f". A copy may be put into {folder}/data" * (name == "shakespeare")
+        parser.error(f"{name} cannot be read: {error}{hint}")
 
 
 def encode(text, name):

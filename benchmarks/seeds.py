@@ -24,7 +24,7 @@ OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002
        " --decay 0.85 --shift 1")
 LONG = [
     "char_rnn.py --data shakespeare --num_hidden_units 256 --dropout 0.4"
-    " --input_dropout 0.1 --average_decay 0.999 --num_epochs 32",
+    " --average_decay 0.999 --num_epochs 40",
     "seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
     " --batch_size 100 --num_batches 600 --learning_rate 0.002 --decay 0.75 --shift 2",
     "seq_label.py --data ocr --cell none --num_units 1024 --dropout 0.4" + OCR,
@@ -56,6 +56,6 @@ for command in LONG if chosen.long else DRAWN if chosen.drawn else SHORT:
                 cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
         result = re.findall(r"error \S+%|validation \S+ nats", printed)[-1]
         print(f"| {result.split()[1]}", end=" ", flush=True)
-        if chosen.drawn:
+        if chosen.drawn or chosen.long:
             print(f"({time.time() - start:.0f} s)", end=" ", flush=True)
     print("|", flush=True)

@@ -343,6 +343,7 @@ def test_without_a_network_there_is_one_line(script, start, tmp_path):
     status, _, err = told.end()
     assert (status, err.count("\n")) == (2, 0)
     assert "shakespeare cannot be read: " in err and "raw.githubusercontent.com" in err
+    assert "A copy may be put into" in err
 
 
 # --- Training ---
@@ -624,8 +625,8 @@ def test_a_saved_run_that_cannot_be_read_gets_one_line(run, refused, capsys):
     damaged("holds no saved run: JSONDecodeError", name="settings.json",
             content=settings[:50])
     damaged("holds no saved run: TypeError", name="settings.json", content="[]")
-    damaged("another version: it has --average_decay", name="settings.json",
-            content=settings.replace('"dropout"', '"average_decay"'))
+    damaged("another version: it has --input_dropout", name="settings.json",
+            content=settings.replace('"dropout"', '"input_dropout"'))
     damaged("another version, or is damaged", name="settings.json",
             content=settings.replace('"vocabulary"', '"letters"'))
     damaged("the best network in char_rnn_2 cannot be loaded", remove="best*")

@@ -92,7 +92,7 @@ if goes_on:
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
              choices=["numpy", "manual", "rnn", "gru", "lstm"])
 III = model == "numpy"  # its sizes are others
-num_epochs = flag("num_epochs", 10, "how often the text is gone through")
+num_epochs = flag("num_epochs", 10, "of the text, or of parts of a long one")
 batch_size = flag("batch_size", 1 if III else 50, "rows of the text, read side by side")
 num_steps = flag("num_steps", 25 if III else 50, "characters in a window of a row")
 num_hidden_units = flag("num_hidden_units", 100 if III else 128, "in a layer's state")
@@ -168,7 +168,7 @@ def read_text(name):
     except UnicodeDecodeError as error:
         parser.error(f"{name} is no text in UTF-8: {error}")
     except Exception as error:  # no such file, no network, …
-        hint = f". A copy may be put into {folder}/data" * (name == "shakespeare")
+        hint = f"; put a copy into {folder}/data" if name == "shakespeare" else ""
         parser.error(f"{name} cannot be read: {error}{hint}")
 
 
@@ -578,7 +578,7 @@ if not is_training:
     sys.exit()
 
 first_epoch = 0
-curves = {"training": [], "validation": []}  # lists of [epoch, nats]
+curves = {"training": [], "validation": []}  # of pairs, epoch and nats
 text_sha256 = hashlib.sha256(raw_data).hexdigest()
 is_same_text = saved.get("text") == text_sha256
 if goes_on:
@@ -601,14 +601,14 @@ def save(epoch):
     """
     settings = {"flags": {name: flags[name] for name in restored}, "curves": curves,
                 "vocabulary": vocabulary, "text": text_sha256}
-    file = os.path.join(checkpoint_dir, "settings.json")
+    file = os.path.join(run_dir, "settings.json")
     with open(file + ".part", "w", encoding="utf-8") as f:
         json.dump(settings, f)
     os.replace(file + ".part", file)
     validation_losses = [loss for _, loss in curves["validation"]]
     best = validation_losses[-1] == min(validation_losses)
     for name in ["best", "newest"] if best else ["newest"]:
-        savers[name].save(sess, os.path.join(checkpoint_dir, name), epoch,
+        savers[name].save(sess, os.path.join(run_dir, name), epoch,
                           latest_filename=name, write_meta_graph=False)
 
 
@@ -770,33 +770,33 @@ def make_folder():
 @contextlib.contextmanager
 def kept():
     """Make the folder; say at the end, however it comes, what is kept in it."""
-    global checkpoint_dir
+    global run_dir
     if model == "numpy":
         print("Section III saves no network")
         yield
         return
+    run_dir = checkpoint_dir
     try:
-        if not goes_on and checkpoint_dir:
-            os.makedirs(checkpoint_dir)
-        elif not goes_on:
-            checkpoint_dir = make_folder()
-        elif not is_same_text:
+        if goes_on and not is_same_text:
             print(f"The network of {checkpoint_dir} goes on with another text")
-            checkpoint_dir = make_folder()
+            run_dir = make_folder()
+        elif not goes_on and checkpoint_dir:
+            os.makedirs(run_dir)
+        elif not goes_on:
+            run_dir = make_folder()
     except OSError as error:
         parser.error(f"no folder for checkpoints: {error}")
-    print("Checkpoints in", checkpoint_dir)
+    print("Checkpoints in", run_dir)
     try:
         yield
     finally:
         reason = "Ctrl-C: " if picture.interrupted else ""
         if saved_epoch > 0:
-            print(f"{reason}the network after epoch {saved_epoch} is in"
-                  f" {checkpoint_dir}")
+            print(f"{reason}the network after epoch {saved_epoch} is in {run_dir}")
         else:
             print(f"{reason}nothing saved yet: no epoch was complete")
             with contextlib.suppress(OSError):  # not empty, as of a full disk
-                os.rmdir(checkpoint_dir)
+                os.rmdir(run_dir)
 
 
 # %% Training

@@ -1,22 +1,17 @@
 """Char-RNN on several machines: TensorFlow's runtime trains one network on them all.
 
 The network of char_rnn.py, section V. Parameter servers (ps) keep its variables, chief
-and workers learn from a part of the text each. All run the same command,
-
-    python char_rnn_cluster.py --data shakespeare
-
-and TF_CONFIG names all machines, and as the task which of them this one is:
+and workers learn from a part of the text each. All have the same command, but another
+task in TF_CONFIG, which says which machine of the cluster this one is:
 
     export TF_CONFIG='{"cluster": {"ps": ["10.0.0.1:2222"], "chief": ["10.0.0.2:2222"],
         "worker": ["10.0.0.3:2222"]}, "task": {"type": "ps", "index": 0}}'
-
-There "task" is {"type": "chief", "index": 0} on 10.0.0.2, and {"type": "worker",
-"index": 0} on 10.0.0.3.
+    python char_rnn_cluster.py --data shakespeare
 
 The chief, or else worker 0, validates and saves: char_rnn.py --checkpoint_dir
 char_rnn_cluster writes with --sample 500, or goes on with --resume. A lost machine goes
 on when its command is given again; Ctrl-C on the chief ends all. Trusted networks only:
-who reaches a port can run anything. Expect one worker to learn what char_rnn.py learns.
+who reaches a port can run anything. Expect CLAIM
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -81,7 +76,7 @@ num_layers = flag("num_layers", 2, "cells on top of each other")
 parser.add_argument("--synchronous", action="store_true", help="all update at once")
 same_flags = vars(parser.parse_known_args(argv)[0])  # on all machines, in all of a run
 synchronous = same_flags["synchronous"]
-num_epochs = flag("num_epochs", 10, "how often the text is gone through")
+num_epochs = flag("num_epochs", 10, "of the text, or of parts of a long one")
 learning_rate = flag("learning_rate", 0.002, "at first", low=1e-9)
 decay_rate = flag("decay_rate", 0.97, "factor on it an epoch", low=1e-9)
 max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
@@ -115,7 +110,7 @@ def read_text(name):
     except UnicodeDecodeError as error:
         parser.error(f"{name} is no text in UTF-8: {error}")
     except Exception as error:  # no such file, no network, …
-        hint = f". A copy may be put into {folder}/data" * (name == "shakespeare")
+        hint = f". A copy may be put into {folder}/data" if name == "shakespeare" else ""
         parser.error(f"{name} cannot be read: {error}{hint}")
 
 
@@ -282,7 +277,7 @@ for name in {"beta1_power", "beta2_power"} & set(variables):  # if synchronous
 savers = {name: tf.train.Saver(variables, max_to_keep=1, save_relative_paths=True)
           for name in ["best", "newest", "checkpoint"]}
 settings_file = os.path.join(checkpoint_dir, "settings.json")
-curves = {"training": [], "validation": []}  # lists of [epoch, nats]
+curves = {"training": [], "validation": []}  # of pairs, epoch and nats
 if chief and os.path.exists(settings_file):
     try:
         with open(settings_file, encoding="utf-8") as f:
@@ -298,7 +293,7 @@ if chief:
         saver.recover_last_checkpoints([path] if path else [])
 
 
-def validate(sess):
+def validate_text(sess):
     """Return the loss of the text's last tenth, of which nothing is learned."""
     global last_answer
     validation_losses, feed_dict = [], {}
@@ -313,7 +308,7 @@ def validate(sess):
     return np.mean(validation_losses)
 
 
-def save(name, number, sess):
+def save_network(name, number, sess):
     """Save the network as the best, the newest, or what a lost machine goes on from."""
     savers[name].save(sess, os.path.join(checkpoint_dir, name), number,
                       latest_filename=name, write_meta_graph=False)
@@ -321,7 +316,7 @@ def save(name, number, sess):
 
 def end_epoch(sess):
     """Validate, save as char_rnn.py does, and print."""
-    seconds, validation_loss = time.perf_counter() - start, validate(sess)
+    seconds, validation_loss = time.perf_counter() - start, validate_text(sess)
     if not np.isfinite(validation_loss):
         return  # with weights that are not to be saved: the next loss ends it all
     line = f"Epoch {epoch:2}"
@@ -334,9 +329,9 @@ def end_epoch(sess):
         json.dump(settings, f)
     os.replace(settings_file + ".part", settings_file)
     if validation_loss == min(loss for _, loss in curves["validation"]):
-        save("best", epoch, sess)
-    save("newest", epoch, sess)
-    save("checkpoint", done, sess)
+        save_network("best", epoch, sess)
+    save_network("newest", epoch, sess)
+    save_network("checkpoint", done, sess)
     speed = (done - first) * batches_an_update * batch_size * num_steps / seconds
     print(f"{line}  {speed:.0f} characters/s", flush=True)
 
@@ -411,7 +406,7 @@ with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess
                     epoch, loss_list, first = epoch + 1, [], done
                     start = saved = time.perf_counter()
                 elif time.perf_counter() > saved + 60:
-                    save("checkpoint", done, session)
+                    save_network("checkpoint", done, session)
                     saved = time.perf_counter()
         except (tf.errors.AbortedError, tf.errors.UnavailableError,
                 tf.errors.DeadlineExceededError):  # of waiting for a lost worker's part

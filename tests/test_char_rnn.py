@@ -343,7 +343,7 @@ def test_without_a_network_there_is_one_line(script, start, tmp_path):
     status, _, err = told.end()
     assert (status, err.count("\n")) == (2, 0)
     assert "shakespeare cannot be read: " in err and "raw.githubusercontent.com" in err
-    assert "A copy may be put into" in err
+    assert "put a copy into" in err
 
 
 # --- Training ---
@@ -512,7 +512,7 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     run("char_rnn.py", flags)
     shutil.copy("whole/settings.json", "char_rnn_1")  # ahead of it, as after a kill
     parts = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --prime ab")
-    assert (parts.first_epoch, parts.checkpoint_dir) == (1, "char_rnn_1")
+    assert (parts.first_epoch, parts.run_dir) == (1, "char_rnn_1")
     assert parts.curves == whole.curves
     assert parts.sample() == whole.sample()
     assert sorted(os.listdir("whole")) == sorted(os.listdir("char_rnn_1"))
@@ -561,7 +561,7 @@ def test_a_run_goes_on_with_another_rate_and_dropout(run):
     run("char_rnn.py", TINY)
     names = run("char_rnn.py", "--resume --num_epochs 2 --learning_rate 0.5"
                 " --dropout 0.4 --plot p.png")
-    assert (names.first_epoch, names.checkpoint_dir) == (1, "char_rnn_1")
+    assert (names.first_epoch, names.run_dir) == (1, "char_rnn_1")
     assert (names.rate, names.dropout) == (0.5 * 0.97, 0.4)
     again = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --dropout 0")
     assert (again.first_epoch, again.learning_rate) == (2, 0.5)
@@ -578,7 +578,7 @@ def test_a_run_goes_on_with_another_text_in_a_folder_of_its_own(
     assert told in capsys.readouterr().out
     after = {path: os.path.getmtime(path) for path in glob.glob("char_rnn_1/*")}
     assert after == before
-    assert names.checkpoint_dir == "char_rnn_2"
+    assert names.run_dir == "char_rnn_2"
     assert names.vocabulary == first.vocabulary
     assert [epoch for epoch, _ in names.curves["validation"]] == [1, 2]
     start = run("char_rnn.py", TINY + f"{data or '--data text.txt'} --num_epochs 2")
@@ -586,7 +586,7 @@ def test_a_run_goes_on_with_another_text_in_a_folder_of_its_own(
     assert losses[0] < losses[1]  # it has not begun anew
     again = run("char_rnn.py", "--resume --num_epochs 3 --checkpoint_dir char_rnn_2"
                 " --plot p.png")
-    assert (again.first_epoch, again.checkpoint_dir) == (2, "char_rnn_2")
+    assert (again.first_epoch, again.run_dir) == (2, "char_rnn_2")
 
 
 def test_a_score_is_that_of_the_equations_over_the_whole_text(run, tmp_path, capsys):

@@ -110,7 +110,7 @@ def read_text(name):
     except UnicodeDecodeError as error:
         parser.error(f"{name} is no text in UTF-8: {error}")
     except Exception as error:  # no such file, no network, …
-        hint = f". A copy may be put into {folder}/data" if name == "shakespeare" else ""
+        hint = f"; put a copy into {folder}/data" if name == "shakespeare" else ""
         parser.error(f"{name} cannot be read: {error}{hint}")
 
 

@@ -453,6 +453,8 @@ if model != "numpy":
     sess = tf.Session(config=config)
     sess.run(tf.global_variables_initializer())
 
+
+# %% Learning, validating and writing, whichever the program
 def step(batch_X, batch_y, state, rate):
     """Learn from a batch; return its loss in nats a character and the last state.
 
@@ -745,7 +747,6 @@ def show_samples(epochs):
 def plot():
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
-    picture.redraw()
 
 
 def add_point(name, epochs, loss):
@@ -829,6 +830,7 @@ with picture, log, kept():
             if len(loss_list) % 20 == 0 or len(loss_list) == len(batches):
                 add_point("training", epochs, np.mean(loss_list[-20:]))
                 plot()
+            picture.redraw()
 
         swap_averages()
         validation_loss = validate()
@@ -851,3 +853,4 @@ with picture, log, kept():
             print(f"  At temperature {sampling_temperature}:")
             print(textwrap.indent(text, "  | ", lambda line: True))
         plot()
+        picture.redraw()

@@ -9,6 +9,7 @@ import random
 import re
 import runpy
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -699,6 +700,13 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
     writing.interrupt()
     status, out, err = writing.end(60)
     assert (status, err) == (0, "") and len(out) < 20000000
+
+    writing = start("char_rnn.py", "--sample 20000000")
+    os.read(writing.process.stdout.fileno(), 10)
+    writing.process.stdout.close()  # as `| head -2` does
+    writing.process.stdout = None
+    status, _, err = writing.end(60)
+    assert (status, err) == (-signal.SIGPIPE, "")
 
 
 def test_killed_at_any_moment_it_goes_on(start, run, capsys):

@@ -367,13 +367,15 @@ def test_each_line_arrives_at_once_and_a_closed_pipe_ends_the_run(script, start)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_greek_text_is_written_whatever_the_pipe(encoding, start, tmp_path):
-    (tmp_path / "text.txt").write_text("μῆνιν ἄειδε θεά\n" * 400, encoding="utf-8")
+def test_greek_chinese_and_arabic_are_written_whatever_the_pipe(
+        encoding, start, tmp_path):
+    text = "μῆνιν ἄειδε θεά 道可道非常道 بسم الله\n" * 200
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     flags = FACTS["char_rnn.py"]["short"].replace("400", "20") + " --data text.txt"
     training = start("char_rnn.py", flags, PYTHONIOENCODING=encoding)
     status, out, err = training.end()
     assert (status, err) == (0, "")
-    assert set("μῆνιν") <= set(out)
+    assert set("μῆνιν道常بس") <= set(out)
 
 
 # --- TensorBoard ---

@@ -102,7 +102,8 @@ decay_rate = flag("decay_rate", 1.0 if III else 0.97, "factor on it an epoch", l
 max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
 dropout = flag("dropout", 0.0, "part of each cell's outputs hidden in training", low=0)
 temperature = flag("temperature", 1.0, "of writing; 0: the likeliest always", low=0)
-prime = flag("prime", "", "what to write on from, the article's START_TOKEN")
+prime = flag("prime", "", "what to write on from, the article's START_TOKEN; else the"
+             " text's first word")
 # Not the article's:
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
 num_batches = flag("num_batches", 40000 if III else 2000, "of an epoch, at most: the"
@@ -118,7 +119,7 @@ is_training = sample_length == 0 and score_file == ""
 fixed = ["model", "num_hidden_units", "num_layers", "batch_size", "num_steps",
          "num_batches", "average_decay"]  # a run that goes on may change the others
 restored = [*fixed, "num_epochs", "learning_rate", "decay_rate", "max_gradient_norm",
-            "dropout", "data", "seed"]
+            "dropout", "data", "seed", "prime"]
 for name, value in saved["flags"].items():
     if name not in restored:
         parser.error(f"{checkpoint_dir} was saved by another version: it has --{name}")
@@ -211,7 +212,7 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if is_training and (windows < 1 or len(validation) <= num_steps):
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps}")
-prime = prime or vocabulary[0]  # such as a line's end
+prime = prime or (text.split() or vocabulary)[0][:20]
 if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
 del text  # of 100 million characters once is enough
@@ -601,8 +602,9 @@ def save(epoch):
 
     A kill in between harms nothing: each file is whole before it takes its place.
     """
-    settings = {"flags": {name: flags[name] for name in restored}, "curves": curves,
-                "vocabulary": vocabulary, "text": text_sha256}
+    kept_flags = dict({name: flags[name] for name in restored}, prime=prime)
+    settings = {"flags": kept_flags, "curves": curves, "vocabulary": vocabulary,
+                "text": text_sha256}
     file = os.path.join(run_dir, "settings.json")
     with open(file + ".part", "w", encoding="utf-8") as f:
         json.dump(settings, f)

@@ -174,6 +174,7 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if windows < 1 or len(validation) <= num_steps:
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps} on {len(tasks)} machines")
+flags["prime"] = (text.split() or vocabulary)[0][:20]  # for char_rnn.py --sample
 del text  # of 100 million characters once is enough
 batches_an_update = len(tasks) if synchronous else 1
 epoch_steps = windows * len(tasks) // batches_an_update // parts

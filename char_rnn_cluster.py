@@ -9,9 +9,9 @@ task in TF_CONFIG, which says which machine of the cluster this one is:
     python char_rnn_cluster.py --data shakespeare
 
 The chief, or else worker 0, validates and saves: char_rnn.py --checkpoint_dir
-char_rnn_cluster writes with --sample 500, or goes on with --resume. A lost machine goes
-on when its command is given again; Ctrl-C on the chief ends all. Trusted networks only:
-who reaches a port can run anything. Expect CLAIM
+char_rnn_cluster goes on. A lost machine is started again by its command; Ctrl-C on the
+chief ends all. Trusted networks only: who reaches a port can run anything. Expect one
+worker to learn what char_rnn.py learns, two to read twice as fast and learn a bit less.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"

@@ -166,7 +166,7 @@ except Exception as error:  # of many kinds
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends what waits in the C++ core, too
 task = f"/job:{job}/task:{index}"
 # A machine needs no other but the servers: a lost worker is no loss to the rest.
-config = tf.ConfigProto(device_filters=[task] + ["/job:ps"] * (job != "ps"))
+config = tf.ConfigProto(device_filters=[task] if job == "ps" else [task, "/job:ps"])
 share = np.array_split(training, len(tasks))[rank]  # this machine learns from it
 length = len(training) // len(tasks) - num_steps  # of what an epoch reads: cut anew
 windows = (length - 1) // batch_size // num_steps

@@ -179,13 +179,11 @@ def test_each_learns_from_its_part_and_a_lost_worker_stops_nobody(machine, tmp_p
 
 
 def test_who_never_comes_is_waited_for_no_longer_than_patience(machine):
-    flags = "--patience 8"
-    alone = [machine("ps", 0, flags), machine("worker", 0, flags, 2),
-             machine("chief", 0, flags)]
-    for each in alone:
-        each.wait_for("Waiting up to 8 s for ps ['127.0.0.1:")
-    for each in alone:
-        assert_ends(each, 1, "Nothing heard for 8 s from ps ['127.0.0.1:")
+    alone = [machine("ps", 0, "--patience 2"), machine("worker", 0, "--patience 8", 2)]
+    alone[1].wait_for("Waiting up to 8 s for ps ['127.0.0.1:")
+    for each, seconds in zip(alone, "28"):
+        assert_ends(each, 1, f"Nothing heard for {seconds} s from ps ['127.0.0.1:")
+    assert_ends(machine("chief", 0, "--patience 2"), 1, "Nothing heard for 2 s from ps")
 
 
 @pytest.mark.parametrize("config, told", [

@@ -527,6 +527,7 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--sample 300 --prime ab --checkpoint_dir moved")
     out = capsys.readouterr().out
+    assert len(out) == 2 + 300 + 1
     written = "".join("  | " + line for line in out.splitlines(True))
     assert texts[best].partition("temperature 1.0:\n")[2].startswith(written)
 

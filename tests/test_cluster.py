@@ -116,10 +116,10 @@ def test_char_rnn_goes_on_with_the_same_loss(machine, run, tmp_path):
 
 
 def test_one_worker_learns_what_char_rnn_learns(machine, run, tmp_path):
-    """The second epoch of both, from the first one's network: its state and rate."""
+    """Two more epochs of both, from the first one's network: state and rate."""
     flags = "--learning_rate 0.01 --decay_rate 0.5 --model lstm"
     saved = tmp_path / "chief0" / "char_rnn_cluster"
-    for epochs in 1, 2:
+    for epochs in 1, 3:
         both = [machine(job, 0, f"{flags} --num_epochs {epochs}", 0)
                 for job in ["ps", "chief"]]
         for each in both:
@@ -128,14 +128,14 @@ def test_one_worker_learns_what_char_rnn_learns(machine, run, tmp_path):
             shutil.copytree(str(saved), str(tmp_path / "first"))
     with open(str(saved / "settings.json")) as f:
         curves = json.load(f)["curves"]
-    char_rnn = run("char_rnn.py", "--resume --num_epochs 2 --plot p.png --data text.txt"
+    char_rnn = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --data text.txt"
                    f" --checkpoint_dir {tmp_path}/first")
     np.testing.assert_allclose(char_rnn.curves["validation"], curves["validation"],
                                atol=1e-4)
-    assert np.mean(char_rnn.loss_list) == pytest.approx(curves["training"][1][1], 1e-4)
+    assert np.mean(char_rnn.loss_list) == pytest.approx(curves["training"][2][1], 1e-4)
 
-    both = [machine(job, 0, flags + " --num_epochs 2", 0) for job in ["ps", "chief"]]
-    assert_ends(both[1], 0, "All 2 epochs are done: give more as --num_epochs")
+    both = [machine(job, 0, flags + " --num_epochs 3", 0) for job in ["ps", "chief"]]
+    assert_ends(both[1], 0, "All 3 epochs are done: give more as --num_epochs")
     assert_ends(both[0], 0)
     left = {re.sub(r"-\d+\..*", "", path.name) for path in saved.iterdir()}
     assert left == {"best", "newest", "checkpoint", "settings.json"}

@@ -24,7 +24,7 @@ OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002
        " --decay 0.85 --shift 1")
 LONG = [
     "char_rnn.py --data shakespeare --num_hidden_units 256 --dropout 0.4"
-    " --average_decay 0.999 --num_epochs 40",
+    " --average_decay 0.999 --num_epochs 26",
     "seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
     " --batch_size 100 --num_batches 600 --learning_rate 0.002 --decay 0.75 --shift 2",
     "seq_label.py --data ocr --cell none --num_units 1024 --dropout 0.4" + OCR,

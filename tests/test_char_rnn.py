@@ -486,16 +486,16 @@ def test_what_is_not_finite_is_not_saved(run, tmp_path, flags):
 
 @pytest.mark.parametrize(
     "model, most",  # the worst of 5 seeds on both TensorFlows, and 0.08 nats
-    [("numpy", 2.45), ("manual", 2.77), ("rnn", 2.6), ("gru", 2.74), ("lstm", 3.13)],
+    [("numpy", 2.93), ("manual", 2.77), ("rnn", 2.6), ("gru", 2.74), ("lstm", 3.13)],
 )
 def test_it_learns_from_the_manual(run, tmp_path, model, most):
     """Counting single characters reaches 3.2 nats."""
     import pydoc_data.topics
 
-    flags = "--num_hidden_units 64 --batch_size 20 --num_steps 20"
+    flags, length = "--num_hidden_units 64 --batch_size 20 --num_steps 20", 100000
     if model == "numpy":
-        flags = "--learning_rate 0.03"  # at 0.1 all depends on the seed
-    text = "\n".join(pydoc_data.topics.topics.values())[:100000]
+        flags, length = "--learning_rate 0.03", 50000  # at 0.1 all depends on the seed
+    text = "\n".join(pydoc_data.topics.topics.values())[:length]
     (tmp_path / "text.txt").write_bytes(text.encode())
     flags += f" --data text.txt --plot p.png --num_epochs 1 --model {model}"
     assert run("char_rnn.py", flags).validation_loss < most
@@ -722,5 +722,5 @@ def test_killed_at_any_moment_it_goes_on(start, run, capsys):
             epochs.append(int(re.search(r"newest-(\d+)", f.read()).group(1)))
         assert epochs[-1] > epochs[-2]
     with pytest.raises(SystemExit):
-        run("char_rnn.py", "--sample 5")
-    assert len(capsys.readouterr().out) == 7
+        run("char_rnn.py", "--sample 5 --prime ab")
+    assert len(capsys.readouterr().out) == 2 + 5 + 1

@@ -421,19 +421,19 @@ if model != "numpy":
         prime_ids = tf.placeholder(tf.int32, [None, 1])
         hotness = tf.placeholder(tf.float32, [])  # the temperature
         likeliest = tf.placeholder(tf.int32, [])  # the top_k
-        sampling_seed = tf.placeholder(tf.int64, [])
+        sampling_seed = tf.placeholder(tf.int32, [])
+        prime_length, end = tf.size(prime_ids), first + number
 
         def write(i, char, state, chars):
             """Read character i, write the next: prime's, as long as there is one."""
             logits, state = next_logits(char, state)
-            least = tf.cond(likeliest > 0,
-                            lambda: tf.nn.top_k(logits, likeliest).values[0, -1],
-                            lambda: tf.constant(-np.inf))  # all may be drawn
-            logits = tf.where(logits < least, logits - np.inf, logits)
+            logits = tf.cond(likeliest > 0, lambda: tf.where(
+                logits < tf.nn.top_k(logits, likeliest).values[0, -1],
+                logits - np.inf, logits), lambda: logits)
             logits /= hotness  # the article's section V divides the probabilities
             drawn = tf.random.stateless_categorical(
-                logits, 1, [sampling_seed, tf.cast(i, tf.int64)], tf.int32)[0]
-            char = tf.cond(i + 1 < tf.size(prime_ids),
+                logits, 1, [sampling_seed, i], tf.int32)[0]
+            char = tf.cond(i + 1 < prime_length,
                            lambda: prime_ids[i + 1], lambda: drawn)
             return i + 1, char, state, chars.write(i - first, char)
 
@@ -442,7 +442,7 @@ if model != "numpy":
             lambda state: tf.zeros([1, num_hidden_units]), initial_state)
         chars = tf.TensorArray(tf.int32, number, element_shape=[1])
         _, _, next_state, chars = tf.while_loop(
-            lambda i, *_: i < first + number, write,
+            lambda i, *_: i < end, write,
             [first, last_char, last_state, chars])
         written = chars.concat()
 
@@ -514,10 +514,11 @@ def stream(num_chars, prime, temperature, top_k, seed):
         return
     yield prime[0]
     feed_dict = {prime_ids: np.reshape(ids, (-1, 1)), last_char: ids[:1],
-                 hotness: temperature, likeliest: top_k, sampling_seed: seed}
-    end = len(prime) - 1 + num_chars
-    for start in range(0, end, 1000):
-        feed_dict.update({first: start, number: min(1000, end - start)})
+                 hotness: temperature, likeliest: top_k,
+                 sampling_seed: np.uint32(seed).astype(np.int32)}
+    total = len(prime) - 1 + num_chars
+    for start in range(0, total, 1000):
+        feed_dict.update({first: start, number: min(1000, total - start)})
         ids, state = sess.run([written, next_state], feed_dict)
         feed_dict.update({last_char: ids[-1:], last_state: state})
         yield "".join(vocabulary[idx] for idx in ids)

@@ -517,8 +517,8 @@ def stream(num_chars, prime, temperature, top_k, seed):
                  hotness: temperature, likeliest: top_k,
                  sampling_seed: np.uint32(seed).astype(np.int32)}
     total = len(prime) - 1 + num_chars
-    for start in range(0, total, 1000):
-        feed_dict.update({first: start, number: min(1000, total - start)})
+    for start in range(0, total, 2000):
+        feed_dict.update({first: start, number: min(2000, total - start)})
         ids, state = sess.run([written, next_state], feed_dict)
         feed_dict.update({last_char: ids[-1:], last_state: state})
         yield "".join(vocabulary[idx] for idx in ids)

@@ -198,7 +198,7 @@ def test_numpy_learns_by_adagrad(run):
 # --- Writing ---
 @each_network
 def test_the_prime_is_read_and_at_temperature_0_the_likeliest_written(trained, model):
-    """2500 characters: the graph writes 1000 at a time."""
+    """2500 characters: the graph writes 2000 at a time."""
     run = trained(model)
     weights, state = values(run), zero_state(model, rows=1)
     chars = [run.vocabulary.index(char) for char in "bca"]
@@ -712,7 +712,7 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
 
 def test_killed_at_any_moment_it_goes_on(start, run, capsys):
     flags, epochs = TINY + "--learning_rate 1e-6", [0]
-    for _ in range(5):
+    for _ in range(4):
         process = start("char_rnn.py", flags + " --num_epochs 100000")
         process.wait_for("Epoch")
         time.sleep(random.uniform(0, 0.5))

@@ -143,14 +143,11 @@ def test_one_worker_learns_what_char_rnn_learns(machine, run, tmp_path):
 
 def test_gradients_are_cut(machine):
     """To a norm of 1e-9 they vanish beside Adam's epsilon, and nothing is learned."""
-    flags = "--num_epochs 1 --learning_rate 0.01 --max_gradient_norm "
-    for norm in 1e-9, 5:
-        both = [machine(job, 0, f"{flags}{norm} --checkpoint_dir {norm}", 0)
-                for job in ["ps", "chief"]]
-        learned = epoch_and_loss(both[1].wait_for("Epoch"))[1] < 2
-        assert learned == (norm == 5)
-        for each in both:
-            assert_ends(each, 0)
+    flags = "--num_epochs 1 --learning_rate 0.01 --max_gradient_norm 1e-9"
+    both = [machine(job, 0, flags, 0) for job in ["ps", "chief"]]
+    assert epoch_and_loss(both[1].wait_for("Epoch"))[1] > 2  # else below 0.5
+    for each in both:
+        assert_ends(each, 0)
 
 
 def test_a_worker_that_is_absent_at_the_end_hears_of_it(machine):

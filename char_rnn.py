@@ -576,9 +576,14 @@ if not is_training:
             print(f"{score_file}, {len(ids)} characters: {nats:.4f} nats a character,"
                   f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
         if sample_length:
+            stopped = []  # Ctrl-C is heard between pieces, not in the midst of one
+            old_handler = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
             for piece in stream(sample_length, prime, temperature, top_k, seed):
                 print(piece, end="")
+                if stopped:
+                    break
             print()
+            signal.signal(signal.SIGINT, old_handler)
     sys.exit()
 
 first_epoch = 0

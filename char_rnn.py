@@ -530,8 +530,11 @@ def sample(num_chars=500, prime=prime, temperature=temperature, top_k=top_k, see
 
 
 def score(ids):
-    """Return the nats that all characters but the first cost, the state carried."""
-    nats, state = 0.0, None
+    """Yield the nats that window after window costs, the state carried.
+
+    All characters but the first are foreseen.
+    """
+    state = None
     starts = range(0, len(ids) - 1, num_steps)
     for i in tqdm(starts, "Score", leave=False, disable=None):
         window = ids[i : i + num_steps + 1]
@@ -541,8 +544,7 @@ def score(ids):
         if state is not None:
             feed_dict[initial_state] = state
         window_losses, state = sess.run([losses, final_state], feed_dict)
-        nats += window_losses[0, :characters].sum(dtype=float)  # not what was padded
-    return nats
+        yield window_losses[0, :characters].sum(dtype=float)  # not what was padded
 
 
 # %% Checkpoints
@@ -567,23 +569,26 @@ def restore(name):
 if not is_training:
     restore("best")
     swap_averages()
-    with contextlib.suppress(KeyboardInterrupt):
-        if score_file:
-            ids = encode(read_text(score_file), score_file)
-            if len(ids) < 2:
-                parser.error(f"--score {score_file}: there is nothing to foresee")
-            nats = score(ids) / (len(ids) - 1)
-            print(f"{score_file}, {len(ids)} characters: {nats:.4f} nats a character,"
-                  f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
-        if sample_length:
-            stopped = []  # Ctrl-C is heard between pieces, not in the midst of one
-            old_handler = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
-            for piece in stream(sample_length, prime, temperature, top_k, seed):
-                print(piece, end="")
-                if stopped:
-                    break
-            print()
-            signal.signal(signal.SIGINT, old_handler)
+    # Ctrl-C is heard between two runs of the session: in the midst of one it may fail.
+    stopped = []
+    old_handler = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+    if score_file:
+        ids, nats = encode(read_text(score_file), score_file), 0
+        if len(ids) < 2:
+            parser.error(f"--score {score_file}: there is nothing to foresee")
+        for window_nats in score(ids):
+            nats += window_nats / (len(ids) - 1)
+            if stopped:
+                sys.exit()
+        print(f"{score_file}, {len(ids)} characters: {nats:.4f} nats a character,"
+              f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
+    if sample_length:
+        for piece in stream(sample_length, prime, temperature, top_k, seed):
+            print(piece, end="")
+            if stopped:
+                break
+        print()
+    signal.signal(signal.SIGINT, old_handler)
     sys.exit()
 
 first_epoch = 0

@@ -710,6 +710,30 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
     assert (status, err) == (-signal.SIGPIPE, "")
 
 
+@pytest.mark.parametrize("flags, written", [("--score text.txt", 0),
+                                            ("--sample 90000", 6000)])
+def test_ctrl_c_ends_a_score_and_a_sample_where_nothing_runs(
+        run, monkeypatch, capsys, flags, written):
+    """In the third run of the session by which text is read or written."""
+    names = run("char_rnn.py", TINY)
+    session_run, runs = names.tf.Session.run, []
+
+    def interrupted(sess, fetches, feed_dict=None, **kwargs):
+        if feed_dict and len(feed_dict) > 1:  # not the one that loads the network
+            runs.append(feed_dict)
+            if len(runs) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+        return session_run(sess, fetches, feed_dict, **kwargs)
+
+    monkeypatch.setattr(names.tf.Session, "run", interrupted)
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run("char_rnn.py", flags)
+    assert len(runs) == 3
+    out, err = capsys.readouterr()
+    assert (len(out), err) == (written and 1 + written + 1, "")
+
+
 def test_killed_at_any_moment_it_goes_on(start, run, capsys):
     flags, epochs = TINY + "--learning_rate 1e-6", [0]
     for _ in range(4):

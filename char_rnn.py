@@ -149,6 +149,14 @@ if logdir:
         os.makedirs(logdir, exist_ok=True)
     except OSError as error:
         parser.error(f"--logdir {logdir}: {error.strerror}")
+sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
+sys.stderr = sys.stderr or open(os.devnull, "w")
+
+# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+try:
+    _ = tf.nn.rnn_cell.GRUCell
+except ImportError:
+    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
 # %% II. Char-RNN
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
@@ -654,7 +662,11 @@ class LivePicture:
     """
 
     def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        try:
+            self.figure = (
+                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+        except ImportError as error:  # of what MPLBACKEND asks for
+            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
         inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
@@ -862,8 +874,10 @@ with picture, log, kept():
         speed = len(loss_list) * batch_size * num_steps / seconds
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
               f" {validation_loss:.4f} nats  {speed:.0f} characters/s")
-        for sampling_temperature, text in samples.items():
-            print(f"  At temperature {sampling_temperature}:")
-            print(textwrap.indent(text, "  | ", lambda line: True))
+        print("  |", " ".join(samples[0.5].split())[:72])
         plot()
         picture.redraw()
+
+    for sampling_temperature, text in samples.items():
+        print(f"At temperature {sampling_temperature}:")
+        print(textwrap.indent(text, "  | ", lambda line: True))

@@ -91,6 +91,12 @@ flags = vars(parser.parse_args(argv))  # refuses all others
 for name in "checkpoint_dir", "patience", "synchronous":
     del flags[name]  # the rest is saved, for char_rnn.py to go on with
 
+# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+try:
+    _ = tf.nn.rnn_cell.GRUCell
+except ImportError:
+    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
+
 # %% II. Char-RNN
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
 sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

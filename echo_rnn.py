@@ -101,6 +101,8 @@ if logdir:
         os.makedirs(logdir, exist_ok=True)
     except OSError as error:
         parser.error(f"--logdir {logdir}: {error.strerror}")
+sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
+sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 # %% Generate data
@@ -212,7 +214,11 @@ class LivePicture:
     """
 
     def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        try:
+            self.figure = (
+                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+        except ImportError as error:  # of what MPLBACKEND asks for
+            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
         inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
@@ -316,7 +322,7 @@ for batch_series_idx, place in zip(range(batch_size), [2, 3, 4, 6, 7]):
                              ("green", "echo of the network")]
     ])
     unseen.append(axes.axvspan(0, echo_step, color="orange", alpha=0.5, lw=0, zorder=0,
-                               label="echoes of inputs not seen"))
+                               label="first batches: inputs not seen"))
 figure.legend(handles=[*loss_axes.lines, *bars[0], unseen[0]], frameon=False,
               loc="center left", bbox_to_anchor=(0.75, 0.27),
               title="It has learned when green\nstands wherever red does.")
@@ -361,7 +367,10 @@ with picture, log:
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         x, y = generateData()
         _current_state = np.zeros((batch_size, state_size))
-        tqdm.write(f"New data, epoch {epoch_idx}")
+        # The article tells of every epoch: of 100 that would be 800 lines.
+        is_told = epoch_idx < 3 or epoch_idx % 25 == 24 or epoch_idx == num_epochs - 1
+        if is_told:
+            tqdm.write(f"New data, epoch {epoch_idx}")
 
         for batch_idx in range(num_batches):
             start_idx = batch_idx * stride
@@ -387,8 +396,8 @@ with picture, log:
                 value = tf.Summary.Value(tag="total_loss", simple_value=_total_loss)
                 log.add_summary(tf.Summary(value=[value]), len(loss_list) - 1)
 
-            to_be_told = batch_idx % 100 == 0 or batch_idx == num_batches - 1
-            if to_be_told:
+            is_hundredth = batch_idx % 100 == 0 or batch_idx == num_batches - 1
+            if is_hundredth and is_told:
                 tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-            if to_be_told or len(loss_list) <= 80 and batch_idx % 2 == 0:
+            if is_hundredth or len(loss_list) <= 80 and batch_idx % 2 == 0:
                 plot(loss_list, _predictions_series, batchX, batchY)

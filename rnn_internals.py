@@ -94,6 +94,14 @@ if logdir:
         os.makedirs(logdir, exist_ok=True)
     except OSError as error:
         parser.error(f"--logdir {logdir}: {error.strerror}")
+sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
+sys.stderr = sys.stderr or open(os.devnull, "w")
+
+# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+try:
+    _ = tf.nn.rnn_cell.GRUCell
+except ImportError:
+    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
 
 # %% RNN Architecture
@@ -258,7 +266,11 @@ class LivePicture:
     """
 
     def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        try:
+            self.figure = (
+                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+        except ImportError as error:  # of what MPLBACKEND asks for
+            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
         inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
@@ -373,7 +385,6 @@ for t, S in enumerate(states[0, :6]):
 for t, x in enumerate(batch[0, :5]):
     draw_cell(t + 0.5, str(x))
     axes.annotate(f"val1[0, {t}]", (t + 1, 1), (t + 1, 1.26), arrowprops=back, **center)
-
 
 
 def plot(epochs):

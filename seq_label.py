@@ -128,6 +128,14 @@ if logdir:
         os.makedirs(logdir, exist_ok=True)
     except OSError as error:
         parser.error(f"--logdir {logdir}: {error.strerror}")
+sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
+sys.stderr = sys.stderr or open(os.devnull, "w")
+
+# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+try:
+    _ = tf.nn.rnn_cell.GRUCell
+except ImportError:
+    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
 # %% Sizes of the data
 steps, height, width = 14, 16, 8  # no word has more than 14 letters, images of 16 x 8
@@ -464,7 +472,11 @@ class LivePicture:
     """
 
     def __init__(self, name, file, size):
-        self.figure = plt.Figure(size) if file else plt.figure(name, size, clear=True)
+        try:
+            self.figure = (
+                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+        except ImportError as error:  # of what MPLBACKEND asks for
+            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
         inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules

@@ -378,6 +378,32 @@ def test_greek_chinese_and_arabic_are_written_whatever_the_pipe(
     assert set("μῆνιν道常بس") <= set(out)
 
 
+def test_a_closed_standard_output_and_error_end_nothing(tmp_path):
+    words = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable,
+             os.path.join(ROOT, "echo_rnn.py"), *FACTS["echo_rnn.py"]["short"].split()]
+    done = subprocess.run(words, cwd=str(tmp_path), env=users_environment())
+    assert done.returncode == 0
+    assert is_whole_png(tmp_path / "echo_rnn.png")
+
+
+# --- What is not installed ---
+def test_a_backend_that_is_not_there_gets_one_line(start):
+    training = start("echo_rnn.py", MPLBACKEND="module://no_such_backend")
+    status, out, err = training.end()
+    assert (status, out, err.count("\n")) == (1, "", 0)
+    assert err.startswith("No window: No module named 'no_such_backend'. Try --plot")
+
+
+@pytest.mark.parametrize("script", [s for s in SCRIPTS if s != "echo_rnn.py"])
+def test_without_tf_keras_one_line_says_what_to_install(script, start, tmp_path):
+    if sys.version_info < (3, 9):
+        pytest.skip("skipped: this TensorFlow has its cells itself")
+    (tmp_path / "tf_keras.py").write_text("raise ImportError")
+    status, out, err = start(script, PYTHONPATH=str(tmp_path)).end()
+    assert (status, out, err.count("\n")) == (1, "", 0)
+    assert err.endswith("cells need one more: python -m pip install tf_keras")
+
+
 # --- TensorBoard ---
 @each_with_picture
 def test_logdir_holds_the_curves_and_a_graph_that_reads_like_the_article(script, run):

@@ -2,6 +2,7 @@
 
     python benchmarks/seeds.py            # an hour on 2 CPU cores
     python benchmarks/seeds.py --drawn    # what needs no download, and its time
+    python benchmarks/seeds.py --predict  # the answers of "Predict, then run"
     python benchmarks/seeds.py --long     # the longer commands: 4 hours
 """
 import argparse
@@ -20,6 +21,12 @@ for split in "words", "folds":
         SHORT.append(f"seq_label.py --data ocr {cell} --split {split}")
 DRAWN = ["seq_classify.py", "seq_label.py --cell none", "seq_label.py",
          "seq_label.py --bidirectional 1"]
+PREDICT = ["rnn_internals.py", "rnn_internals.py --rnn_size 2",
+           "rnn_internals.py --rnn_size 1", "rnn_internals.py --number_of_steps 1",
+           "rnn_internals.py --number_of_features 24", "char_rnn.py",
+           "char_rnn.py --model rnn", "char_rnn.py --num_steps 5",
+           "seq_classify.py --truncated_backprop_length 7",
+           "seq_classify.py --cell lstm", "seq_classify.py --decay 1"]
 OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002"
        " --decay 0.85 --shift 1")
 LONG = [
@@ -37,12 +44,20 @@ LONG = [
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--long", action="store_true", help="the longer commands")
 parser.add_argument("--drawn", action="store_true", help="what needs no download")
+parser.add_argument("--predict", action="store_true", help="the README's questions")
 parser.add_argument("--only", default="", help="just commands with this in them")
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
 chosen = parser.parse_args()
 print("| command |", " | ".join(f"seed {seed}" for seed in chosen.seeds), "|")
 print("|---" * (len(chosen.seeds) + 1) + "|")
-for command in LONG if chosen.long else DRAWN if chosen.drawn else SHORT:
+chosen_commands = SHORT
+if chosen.long:
+    chosen_commands = LONG
+elif chosen.drawn:
+    chosen_commands = DRAWN
+elif chosen.predict:
+    chosen_commands = PREDICT
+for command in chosen_commands:
     if chosen.only not in command:
         continue
     print(f"| `{command}`", end=" ", flush=True)
@@ -54,8 +69,8 @@ for command in LONG if chosen.long else DRAWN if chosen.drawn else SHORT:
                 [sys.executable, os.path.join(ROOT, script), *words, "--seed",
                  str(seed), "--plot", "unused.png"],
                 cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
-        result = re.findall(r"error \S+%|validation \S+ nats", printed)[-1]
-        print(f"| {result.split()[1]}", end=" ", flush=True)
+        results = re.findall(r"(?:error|validation|the network) +(\d[\d.]*%?)", printed)
+        print(f"| {results[-1]}", end=" ", flush=True)
         if chosen.drawn or chosen.long:
             print(f"({time.time() - start:.0f} s)", end=" ", flush=True)
     print("|", flush=True)

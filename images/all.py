@@ -11,6 +11,6 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
     commands = re.findall(r"^python (.* --plot images/\S+\.png)$", f.read(), re.M)
-for command in [*commands, "images/echo_truncation.py"]:
+for command in [*commands, "images/echo_rnn_gif.py", "images/echo_truncation.py"]:
     print("python", command, flush=True)
     subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, check=True)

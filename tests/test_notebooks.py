@@ -1,0 +1,80 @@
+"""The notebooks are the scripts, cell by cell, with what these print and draw."""
+import importlib.util
+import os
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+PLACE = os.path.join(ROOT, "notebooks")
+spec = importlib.util.spec_from_file_location("notebooks_all", PLACE + "/all.py")
+notebooks_all = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(notebooks_all)
+each_notebook = pytest.mark.parametrize("name", notebooks_all.SCRIPTS)
+
+
+def read(name):
+    return nbformat.read(os.path.join(PLACE, name + ".ipynb"), as_version=4)
+
+
+def test_each_script_has_its_notebook_but_the_cluster():
+    scripts = {n[:-3] for n in os.listdir(ROOT) if n.endswith(".py")}
+    there = {n[:-6] for n in os.listdir(PLACE) if n.endswith(".ipynb")}
+    assert there == set(notebooks_all.SCRIPTS) == scripts - {"char_rnn_cluster"}
+
+
+@each_notebook
+def test_it_is_its_script_line_by_line(name):
+    """Else: python notebooks/all.py"""
+    with open(os.path.join(ROOT, name + ".py"), encoding="utf-8") as f:
+        lesson = f.read().partition("\n# %% ")[2]
+    parts = []
+    for cell in read(name).cells[1:]:  # after the introduction
+        heading = cell.cell_type == "markdown"
+        parts.append(re.sub("^## ", "", cell.source) if heading else cell.source)
+    squeezed = [re.sub(r"\n+", "\n", text).strip() for text in
+                (re.sub("^# %% ", "", lesson, flags=re.M), "\n".join(parts))]
+    assert squeezed[0] == squeezed[1]
+
+
+@each_notebook
+def test_its_page_is_as_it_is_made_today(name):
+    made, there = notebooks_all.make(name), read(name)
+    assert there.metadata == made.metadata
+    assert [(c.id, c.cell_type, c.source, c.metadata) for c in there.cells] == [
+        (c.id, c.cell_type, c.source, c.metadata) for c in made.cells]
+
+
+@each_notebook
+def test_it_has_been_run_and_holds_one_picture_and_short_output(name):
+    path = os.path.join(PLACE, name + ".ipynb")
+    assert os.path.getsize(path) < 10**6
+    code = [cell for cell in read(name).cells if cell.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    kinds = {output.output_type for output in outputs}
+    assert kinds == {"display_data", "stream"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    texts = [output.text for output in outputs if output.output_type == "stream"]
+    assert all(text.count("\n") < 100 for text in texts)
+    for text in [*texts, str([o.metadata for o in outputs if "metadata" in o])]:
+        assert not re.search(r"/(home|root|tmp|usr|work)/|Warning|Error|0x[0-9a-f]{6}",
+                             text)
+
+
+def test_what_does_not_belong_on_a_page_stops_the_making():
+    core = "I0000 00:00:1 1 port.cc:153] oneDNN custom operations are on.\n"
+    line = nbformat.v4.new_output("stream", name="stdout", text="a\n")
+    more = nbformat.v4.new_output("stream", name="stdout", text="b\n")
+    quiet = nbformat.v4.new_output("stream", name="stderr", text=core)
+    picture = nbformat.v4.new_output("display_data", {"image/png": ""})
+    tidy = notebooks_all.tidy([line, quiet, picture, more])
+    assert [tidy[0], tidy[1].text, len(tidy)] == [picture, "a\nb\n", 2]
+    for strange in "Traceback (most recent call last)\n", core + "UserWarning: no\n":
+        with pytest.raises(ValueError):
+            notebooks_all.tidy(
+                [nbformat.v4.new_output("stream", name="stderr", text=strange)])
+    value = nbformat.v4.new_output("execute_result", {"text/plain": "<at 0x7f>"})
+    with pytest.raises(ValueError):
+        notebooks_all.tidy([value])

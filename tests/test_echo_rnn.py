@@ -127,7 +127,7 @@ def test_each_epoch_has_new_data(run):
 
 
 def test_remembered_tells_what_a_state_holds_and_nothing_else(run):
-    """A made-up state that holds the inputs of 2 and 5 steps ago, mixed, and noise."""
+    """A made-up state that holds the inputs of 2 and 5 steps ago, mixed, 1, and noise."""
     echo = run("echo_rnn.py", SHORT)
     numbers = np.random.RandomState(0)
     x = numbers.randint(0, 2, (5, 1000))
@@ -136,7 +136,7 @@ def test_remembered_tells_what_a_state_holds_and_nothing_else(run):
         steps = np.arange(start_idx, start_idx + 15)
         two, five = x[:, steps - 2].T, x[:, steps - 5].T  # [15, 5]
         noise = numbers.normal(size=two.shape)
-        state = np.stack([two - five, two + five, 3 - two, noise], axis=2)
+        state = np.stack([two - five + 1, two + five + 1, noise, noise], axis=2)
         recent.append((x, start_idx, state))
     shares = echo.remembered(recent)
     np.testing.assert_allclose(shares[[2, 5]], 1, atol=1e-6)

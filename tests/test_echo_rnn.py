@@ -127,7 +127,7 @@ def test_each_epoch_has_new_data(run):
 
 
 def test_remembered_tells_what_a_state_holds_and_nothing_else(run):
-    """A made-up state that holds the inputs of 2 and 5 steps ago, mixed, 1, and noise."""
+    """A made-up state that holds the inputs of 2 and 5 steps ago, mixed, and noise."""
     echo = run("echo_rnn.py", SHORT)
     numbers = np.random.RandomState(0)
     x = numbers.randint(0, 2, (5, 1000))
@@ -169,6 +169,15 @@ def test_an_epochs_last_batch_is_printed_and_drawn(run, capsys):
     assert printed == ["0", "100", "119"]
     assert list(echo.loss_line.get_ydata()) == echo.loss_list
     assert len(echo.loss_list) == 120
+
+
+def test_of_many_epochs_the_first_a_few_and_the_last_are_printed(run, capsys):
+    flags = "--num_epochs 27 --total_series_length 300 --plot p.png"
+    echo = run("echo_rnn.py", flags)
+    told = re.findall(r"New data, epoch (\d+)\nStep 0 .*\nStep 3 .*\n",
+                      capsys.readouterr().out)
+    assert told == ["0", "1", "2", "24", "26"]
+    assert len(echo.loss_list) == 27 * 4
 
 
 def test_5_seeds_learn_and_an_epochs_first_batch_costs_what_nobody_can_know(run):

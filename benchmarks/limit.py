@@ -67,20 +67,21 @@ def speed(command, unit):
     return float(re.findall(rf"(\d+) {unit}/s", printed)[-1])
 
 
+def char_rnn(model, gates, widest):
+    """Return a row of PROGRAMS; widest: the columns of its largest product's weights."""
+    command = f"char_rnn.py --num_epochs 2 --num_batches 100 --model {model}"
+    gflop = step_gflop(50, 50, 128, 128, 2, gates, 100, 50)  # about 100 characters
+    return command, "characters", 2500, gflop, (50, 256, widest)
+
+
 # Command, what its speed counts and how many of them a step has, the step's GFLOP, and
 # the shape of its largest product.
-CHAR = "char_rnn.py --num_epochs 2 --num_batches 100 --model "
 PROGRAMS = [
-    (CHAR + model, "characters", 2500,
-     step_gflop(50, 50, 128, 128, 2, gates, 100, 50), (50, 256, 128 * min(gates, 2)))
-    for model, gates in [("rnn", 1), ("gru", 3)]
-] + [
-    (CHAR + "lstm", "characters", 2500, step_gflop(50, 50, 128, 128, 2, 4, 100, 50),
-     (50, 256, 512)),
+    char_rnn("rnn", 1, 128),
+    char_rnn("gru", 3, 256),
+    char_rnn("lstm", 4, 512),
     ("seq_classify.py --num_epochs 2 --num_batches 50", "examples", 20,
      step_gflop(20, 28, 28, 200, 3, 3, 10, 1), (20, 400, 400)),
-    ("seq_label.py --num_epochs 2 --num_batches 50", "examples", 50,
-     step_gflop(50, 14, 128, 200, 1, 3, 26, 14), (50, 328, 400)),
 ]
 
 print("| command | GFLOP a step | steps/s | GFLOP/s (min to max) | a product of its"

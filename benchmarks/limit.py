@@ -68,7 +68,7 @@ def speed(command, unit):
 
 
 def char_rnn(model, gates, widest):
-    """Return a row of PROGRAMS; widest: the columns of its largest product's weights."""
+    """Return a row of PROGRAMS; widest: the columns of its largest weights."""
     command = f"char_rnn.py --num_epochs 2 --num_batches 100 --model {model}"
     gflop = step_gflop(50, 50, 128, 128, 2, gates, 100, 50)  # about 100 characters
     return command, "characters", 2500, gflop, (50, 256, widest)

@@ -150,6 +150,24 @@ def test_gradients_are_cut(machine):
         assert_ends(each, 0)
 
 
+def test_the_speed_is_that_of_the_epoch(tmp_path, capsys):
+    with open(SCRIPT, encoding="utf-8") as f:
+        end_epoch = re.search(r"^def end_epoch.*?(?=\n\n\n)", f.read(), re.M | re.S)
+    names = {
+        "np": np, "os": os, "json": json, "start": 3.0,
+        "time": SimpleNamespace(perf_counter=lambda: 5.0), "first": 10, "done": 30,
+        "batches_an_update": 2, "batch_size": 3, "num_steps": 4, "epoch": 2,
+        "loss_list": [2.0], "curves": {"training": [], "validation": []},
+        "validate_text": lambda sess: 1.5, "save_network": lambda *_: None,
+        "flags": {}, "vocabulary": "", "text_sha256": "", "digest": "",
+        "settings_file": str(tmp_path / "settings.json"),
+    }
+    exec(end_epoch.group(), names)
+    names["end_epoch"](None)
+    told = "Epoch  2  training 2.0000 nats  validation 1.5000 nats  240 characters/s\n"
+    assert capsys.readouterr().out == told
+
+
 def test_a_worker_that_is_absent_at_the_end_hears_of_it(machine):
     ps, chief = (machine(job, 0, "--num_epochs 1") for job in ["ps", "chief"])
     assert_ends(chief, 0, "The training has ended at step")

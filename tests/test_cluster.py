@@ -1,11 +1,14 @@
 """char_rnn_cluster.py: its machines are processes here, which get killed."""
 import json
+import os
 import re
 import shutil
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 SCRIPT = "char_rnn_cluster.py"
 SMALL = "--num_hidden_units 24 --num_layers 1 --num_steps 20 --batch_size 20"
@@ -151,7 +154,7 @@ def test_gradients_are_cut(machine):
 
 
 def test_the_speed_is_that_of_the_epoch(tmp_path, capsys):
-    with open(SCRIPT, encoding="utf-8") as f:
+    with open(os.path.join(ROOT, SCRIPT), encoding="utf-8") as f:
         end_epoch = re.search(r"^def end_epoch.*?(?=\n\n\n)", f.read(), re.M | re.S)
     names = {
         "np": np, "os": os, "json": json, "start": 3.0,

@@ -318,7 +318,7 @@ def test_shakespeare_is_downloaded_once(run, refused, serve, tmp_path, capsys):
     (b"", "0 characters are too few"), (b"abc\n", "4 characters are too few"),
     (None, "cannot be read: [Errno 2] No such file"),
     ("folder", "cannot be read: [Errno 21] Is a directory"),
-])
+], ids=["Latin-1", "UTF-16", "gzip", "empty", "short", "missing", "folder"])
 @pytest.mark.parametrize("script", ["char_rnn.py", "char_rnn_cluster.py"])
 def test_a_text_that_cannot_be_read_gets_one_line(
         script, content, words, refused, tmp_path, monkeypatch):

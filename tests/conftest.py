@@ -99,7 +99,7 @@ class Process:
         self.process.kill()
         return self.process.communicate()[0]
 
-    def end(self, seconds=120):
+    def end(self, seconds=300):
         """Wait; return exit status, standard output, standard error but for C++'s."""
         out, err = self.process.communicate(timeout=seconds)
         own = [line for line in err.splitlines() if not is_from_cpp(line)]

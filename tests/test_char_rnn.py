@@ -703,14 +703,14 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
     writing = start("char_rnn.py", "--sample 20000000")
     assert len(os.read(writing.process.stdout.fileno(), 10000)) > 0
     writing.interrupt()
-    status, out, err = writing.end(60)
+    status, out, err = writing.end()
     assert (status, err) == (0, "") and len(out) < 20000000
 
     writing = start("char_rnn.py", "--sample 20000000")
     os.read(writing.process.stdout.fileno(), 10)
     writing.process.stdout.close()  # as `| head -2` does
     writing.process.stdout = None
-    status, _, err = writing.end(60)
+    status, _, err = writing.end()
     assert (status, err) == (-signal.SIGPIPE, "")
 
 

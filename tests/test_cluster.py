@@ -44,7 +44,7 @@ def machine(start, tmp_path):
 
 def assert_ends(machine, status, *said):
     """Return its output; it ends with that status, and what it said is one line."""
-    ended, out, err = machine.end(60)
+    ended, out, err = machine.end()
     assert (ended, bool(err)) == (status, bool(status)), (out, err)
     assert err.count("\n") == 0, err
     for words in said:

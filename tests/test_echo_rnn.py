@@ -373,7 +373,7 @@ def test_an_error_in_a_window_keeps_the_picture(start, screen, tmp_path):
     faulty = text.replace(right, "            1 / (9 - batch_idx)\n" + right)
     (tmp_path / "faulty.py").write_text(faulty, encoding="utf-8")
     started = start(str(tmp_path / "faulty.py"), "--num_epochs 1", display=screen)
-    status, _, err = started.end(60)
+    status, _, err = started.end()
     assert (status, err.splitlines()[-1]) == (1, "ZeroDivisionError: division by zero")
     assert is_whole_png(tmp_path / "echo_rnn.png")
 
@@ -389,7 +389,7 @@ def test_window_stays_until_closed_or_ctrl_c(start, screen, tmp_path, end):
         on(screen, "wmctrl", "-i", "-c", window_on(screen))
     else:
         started.interrupt()
-    status, _, err = started.end(60)
+    status, _, err = started.end()
     assert (status, err) == (0, "")
     kept = ["echo_rnn.png"] if end == "Ctrl-C" else []
     assert os.listdir(str(tmp_path)) == kept

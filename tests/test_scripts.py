@@ -353,7 +353,7 @@ def test_ctrl_c_in_training_keeps_the_picture_there_is(script, start, tmp_path):
     for _ in range(2):
         training.wait_for("poch ")
     training.interrupt()
-    status, _, err = training.end(60)
+    status, _, err = training.end()
     assert (status, err) == (0, "")
     picture = script.replace(".py", ".png")
     left = [picture, *FACTS[script].get("leaves", [])]
@@ -371,7 +371,7 @@ def test_each_line_arrives_at_once_and_a_closed_pipe_ends_the_run(script, start)
     training.wait_for("poch ")
     pipe.close()
     training.process.stdout = None
-    status, _, err = training.end(60)
+    status, _, err = training.end()
     assert (status, err) == (-signal.SIGPIPE, "")
 
 
@@ -478,7 +478,7 @@ def run_notebook(sources, tmp_path):
     os.environ.pop("MPLBACKEND", None)  # the kernel chooses its own
     try:
         NotebookClient(
-            book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}
+            book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}
         ).execute()
     finally:
         os.environ.update(environment)

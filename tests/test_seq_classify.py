@@ -316,7 +316,7 @@ def test_ctrl_c_while_data_are_drawn_ends_in_one_line(script, start, tmp_path):
     drawing = start(with_drawing_recorded(script, tmp_path))
     drawing.wait_for("drawing")
     drawing.interrupt()
-    status, _, err = drawing.end(60)
+    status, _, err = drawing.end()
     assert (status, err) == (1, "Interrupted before there was anything to keep")
     assert os.listdir(str(tmp_path)) == ["seq.py"]
 

@@ -60,7 +60,7 @@ FACTS = {
         " --num_hidden_units 9",
         "lines": r"Checkpoints in char_rnn_1|\d+ characters to learn from, \d+ to .+"
         r"|(guessing|single characters|pairs) +\d.+|Epoch  1  training .+|  \| .*"
-        r"|  At temperature (0.5|1.0):|the network after epoch 1 is in char_rnn_1",
+        r"|At temperature (0.5|1.0):|the network after epoch 1 is in char_rnn_1",
         "leaves": ["char_rnn_1"],
     },
     "seq_classify.py": {

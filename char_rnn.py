@@ -177,7 +177,9 @@ def read_text(name):
     except UnicodeDecodeError as error:
         parser.error(f"{name} is no text in UTF-8: {error}")
     except Exception as error:  # no such file, no network, …
-        hint = f"; put a copy into {folder}/data" if name == "shakespeare" else ""
+        hint = ""
+        if name == "shakespeare":
+            hint = f"; put a copy into {folder}/data/shakespeare.txt"
         parser.error(f"{name} cannot be read: {error}{hint}")
 
 

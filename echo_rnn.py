@@ -325,7 +325,7 @@ for batch_series_idx, place in zip(range(batch_size), [2, 3, 4, 6, 7]):
                                label="first batches: inputs not seen"))
 figure.legend(handles=[*loss_axes.lines, *bars[0], unseen[0]], frameon=False,
               loc="center left", bbox_to_anchor=(0.75, 0.27),
-              title="It has learned when green\nstands wherever red does.")
+              title="It has learned when green\nstands just where red does.")
 
 
 def plot(loss_list, predictions_series, batchX, batchY):

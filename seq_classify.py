@@ -119,7 +119,7 @@ try:
 except ImportError:
     sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
-# %% Sizes of the data
+# %% Sizes of the data. Skip it at first.
 steps, features, out_size = 28, 28, 10  # rows, pixels of a row, digits
 own_data = data_name not in ["drawn", "mnist"]
 if own_data:
@@ -131,7 +131,7 @@ if own_data:
         if "names" in own_file:
             out_size = max(2, len(own_file["names"]))
 
-# %% Dropout that two threads cannot mix up. The same in both seq scripts.
+# %% Dropout, the same with two threads. The same in both seq scripts. Skip it at first.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
     def __call__(self, inputs, state, scope=None):
         output, state = super().__call__(inputs, state, scope)
@@ -313,7 +313,7 @@ def download(name, url, sha256=None):
                                        cache_subdir="data")
     except Exception as error:  # TensorFlow raises no narrower one
         parser.error(f"--data {data_name}: {error}. A copy of your own may be put into"
-                     f" {os.path.join(folder, 'data')}")
+                     f" {os.path.join(folder, 'data', name)}")
 
 
 def shift_images(images, pixels):

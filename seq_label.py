@@ -137,7 +137,7 @@ try:
 except ImportError:
     sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
-# %% Sizes of the data
+# %% Sizes of the data. Skip it at first.
 steps, height, width = 14, 16, 8  # no word has more than 14 letters, images of 16 x 8
 features, out_size = height * width, 26
 own_data = data_name not in ["drawn", "ocr"]
@@ -150,7 +150,7 @@ if own_data:
         if "names" in own_file:
             out_size = max(2, len(own_file["names"]))
 
-# %% Dropout that two threads cannot mix up. The same in both seq scripts.
+# %% Dropout, the same with two threads. The same in both seq scripts. Skip it at first.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
     def __call__(self, inputs, state, scope=None):
         output, state = super().__call__(inputs, state, scope)
@@ -362,7 +362,7 @@ def download(name, url, sha256=None):
                                        cache_subdir="data")
     except Exception as error:  # TensorFlow raises no narrower one
         parser.error(f"--data {data_name}: {error}. A copy of your own may be put into"
-                     f" {os.path.join(folder, 'data')}")
+                     f" {os.path.join(folder, 'data', name)}")
 
 
 def shift_images(images, pixels):

@@ -516,4 +516,4 @@ def test_readmes_lines_play_on_in_the_session(run, arrays, capsys):
     seq = run("seq_classify.py", OWN)
     capsys.readouterr()
     exec(lines, vars(seq))
-    assert capsys.readouterr().out == f"{seq.answers[7]}\n"
+    assert capsys.readouterr().out == f"{seq.answers[7]} is {arrays['y_test'][7]}\n"

@@ -189,7 +189,8 @@ def test_ocr_is_downloaded_once_and_falls_into_words(
     with pytest.raises(SystemExit, match="2"):
         run(script, SMALL)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.endswith(f"A copy of your own may be put into {tmp_path / 'data'}")
+    assert line.endswith(f"A copy of your own may be put into"
+                         f" {tmp_path / 'data' / 'letter.data.gz'}")
 
     (tmp_path / "kept").rename(served)
     asked.clear()

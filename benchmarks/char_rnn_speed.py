@@ -67,7 +67,8 @@ with tempfile.TemporaryDirectory() as folder:
             cells = [model, peer]
             for ours, theirs in zip(speeds[:, 0].T, speeds[:, i].T):
                 ratios = ours / theirs
+                digits = 2 if np.median(ratios) < 100 else 0
                 cells += [f"{np.median(ours):.0f}", f"{np.median(theirs):.0f}",
-                          f"**{np.median(ratios):.2f}**"
-                          f" ({min(ratios):.2f} to {max(ratios):.2f})"]
+                          f"**{np.median(ratios):.{digits}f}**"
+                          f" ({min(ratios):.{digits}f} to {max(ratios):.{digits}f})"]
             print("|", " | ".join(cells).replace("nan", "–"), "|", flush=True)

@@ -71,4 +71,5 @@ with tempfile.TemporaryDirectory() as folder:
                 cells += [f"{np.median(ours):.0f}", f"{np.median(theirs):.0f}",
                           f"**{np.median(ratios):.{digits}f}**"
                           f" ({min(ratios):.{digits}f} to {max(ratios):.{digits}f})"]
-            print("|", " | ".join(cells).replace("nan", "–"), "|", flush=True)
+            row = " | ".join(cells).replace("**nan** (nan to nan)", "nan")
+            print("|", row.replace("nan", "–"), "|", flush=True)

@@ -1,6 +1,6 @@
 """Make the notebooks from the scripts, run them, and keep what they print and draw.
 
-    python notebooks/all.py             # all, 6 minutes on 2 CPU cores
+    python notebooks/all.py             # all, 3 minutes on 2 CPU cores
     python notebooks/all.py echo_rnn    # only one
 
 A script's docstring becomes the page's introduction, a line `# %% Heading` a heading,

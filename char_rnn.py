@@ -23,8 +23,10 @@ import collections
 import contextlib
 import glob
 import hashlib
+import io
 import itertools
 import json
+import logging
 import os
 import pydoc_data.topics
 import signal
@@ -33,25 +35,26 @@ import textwrap
 import time
 import warnings
 
+sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
+    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
+    else sys.__excepthook__(kind, *rest))
+if sys.stderr:
+    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
+
 import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 0 shows what the C++ core says
+warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
+logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
-warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
-tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
 # %% The same in every script: a constant is a flag. Skip it at first.
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
-
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -114,12 +117,13 @@ seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 
-flags = vars(parser.parse_known_args(argv)[0])
+# %% Do the constants fit together? Skip it at first.
 is_training = sample_length == 0 and score_file == ""
 fixed = ["model", "num_hidden_units", "num_layers", "batch_size", "num_steps",
          "num_batches", "average_decay"]  # a run that goes on may change the others
 restored = [*fixed, "num_epochs", "learning_rate", "decay_rate", "max_gradient_norm",
             "dropout", "data", "seed", "prime"]
+flags = {name: globals()[name] for name in restored}
 for name, value in saved["flags"].items():
     if name not in restored:
         parser.error(f"{checkpoint_dir} was saved by another version: it has --{name}")
@@ -137,20 +141,36 @@ if set("*?[") & set(checkpoint_dir):
     parser.error("TensorFlow cannot load from a --checkpoint_dir with * ? or [")
 
 # %% The same in every script: the end of the flags. Skip it at first.
+# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
+sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
-if plot_file:
-    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
-        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
-    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
-        parser.error(f"--plot {plot_file}: that folder cannot be written to")
-if logdir:
+
+
+def check_file(name, file, *endings):
+    """End the run here if --name FILE cannot be written; make its folder if need be."""
+    if endings and os.path.splitext(file)[1].lower() not in endings:
+        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
     try:
-        os.makedirs(logdir, exist_ok=True)
+        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+        is_new = not os.path.exists(file)
+        open(file, "ab").close()  # tells more than os.access, on Windows above all
+        if is_new:
+            os.remove(file)
     except OSError as error:
-        parser.error(f"--logdir {logdir}: {error.strerror}")
-sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
-sys.stderr = sys.stderr or open(os.devnull, "w")
+        parser.error(f"--{name} {file}: {error.strerror}")
+
+
+if plot_file:
+    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
+if logdir:
+    check_file("logdir", os.path.join(logdir, "events"))
+
 
 # %% From TensorFlow 2.16 on, RNN cells are in a package of their own
 try:
@@ -193,6 +213,8 @@ def encode(text, name):
 
 
 # Sorted, the vocabulary is the same in every process.
+if is_training:
+    print("Reading", data)
 text = read_text(data) if is_training else ""
 vocabulary = saved.get("vocabulary") or "".join(sorted(set(text)))
 char_to_idx = {char: idx for idx, char in enumerate(vocabulary)}
@@ -510,6 +532,7 @@ def validate():
     for batch_X, batch_y in batches:
         loss, state = evaluate(batch_X, batch_y, state)
         validation_losses.append(float(loss))
+        picture.answer()
     return np.mean(validation_losses)
 
 
@@ -623,9 +646,9 @@ def save(epoch):
 
     A kill in between harms nothing: each file is whole before it takes its place.
     """
-    kept_flags = dict({name: flags[name] for name in restored}, prime=prime)
+    kept_flags = dict(flags, prime=prime)
     settings = {"flags": kept_flags, "curves": curves, "vocabulary": vocabulary,
-                "text": text_sha256}
+                "text": text_sha256, "log_folder": log_folder}
     file = os.path.join(run_dir, "settings.json")
     with open(file + ".part", "w", encoding="utf-8") as f:
         json.dump(settings, f)
@@ -654,39 +677,99 @@ print(len(training), "characters to learn from,", len(validation), "to validate 
 for name, loss in baselines.items():
     print(f"{name:18}{loss:.4f} nats a character")
 
+# %% The same in every script: a file is written whole. Skip it at first.
+failures = []  # what was told of files that could not be written
+
+
+def tell_failure(file, error):
+    """Say once why a file is not written: that is no reason to end the training."""
+    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
+    if reason not in failures:
+        failures.append(reason)
+        tqdm.write(reason)
+
+
+def write_file(file, save, **content):
+    """Write what save(f, **content) writes to a file f: whole, or not at all."""
+    whole = io.BytesIO()
+    save(whole, **content)
+    try:
+        with open(file + ".part", "wb") as f:
+            f.write(whole.getbuffer())
+        os.replace(file + ".part", file)
+    except OSError as error:  # such as a full disk
+        tell_failure(file, error)
+        with contextlib.suppress(OSError):
+            os.remove(file + ".part")
+
+
+def new_folder(name):
+    """Make name_1, or the first that is not there yet; return its name."""
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
+            os.makedirs(f"{name}_{number}")
+            return f"{name}_{number}"
+
+
+# %% The same in every script: curves for TensorBoard. Skip it at first.
+class EventLog:
+    """A file of events, written as they come; where folder is "", none is."""
+
+    def __init__(self, folder):
+        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
+        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
+        self.add(file_version="brain.Event:2")
+        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
+
+    def add(self, step=0, **content):
+        if self.writer:
+            event = tf.Event(wall_time=time.time(), step=step, **content)
+            try:
+                self.writer.write(event.SerializeToString())
+                self.writer.flush()
+            except tf.errors.OpError as error:
+                tell_failure(self.file, error.message.split("; ")[-1])
+                self.writer = None
+
+    def add_point(self, curve, value, step):
+        point = tf.Summary.Value(tag=curve, simple_value=value)
+        self.add(step, summary=tf.Summary(value=[point]))
+
+
 # %% The same in every script: a live picture. Skip it at first.
 class LivePicture:
     """A figure that follows a training: in a window, in a notebook, or else in a file.
 
-    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
-    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    Call is_due after each run of the session, plot if it says so, then draw. To plot
+    and draw takes a fifth of the time at most, but for slow motion. Ctrl-C in the with
+    block ends that block at the next is_due and keeps what there is. (Python's own way,
     to raise at once, fails where Tk is just calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):
         try:
-            self.figure = (
-                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+            with plt.ioff():  # a notebook's own backend would show it here
+                self.figure = (
+                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
         except ImportError as error:  # of what MPLBACKEND asks for
             sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
-        inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
-        self.notebook = inline and not file
+        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
         if self.notebook:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
-        self.next_time, self.interrupted = 0, False
+        self.start, self.is_slow = time.perf_counter(), False
+        self.next_time = self.next_answer = 0
+        self.end_of_slow_motion = self.start + 15
+        self.interrupted, self.output = False, None
         self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
+        if self.window:
             plt.show(block=False)
-        else:
+        elif not self.notebook:
             print("Picture in", self.file)
-            self.save()
+        self.draw()
         return self
 
     def interrupt(self, *_):
@@ -696,41 +779,61 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def redraw(self, slow_motion=False):
-        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+    def answer(self):
+        """Let the window do what was asked of it, 20 times a second."""
+        if self.is_open() and time.perf_counter() > self.next_answer:
+            self.figure.canvas.flush_events()
+            self.next_answer = time.perf_counter() + 0.05
+
+    def is_due(self, slow_motion=False):
+        """Tell if it is time to draw: in slow motion always, where one can watch it."""
+        self.answer()
         if self.interrupted:
             raise KeyboardInterrupt
-        slow_motion = slow_motion and (self.notebook or self.is_open())
-        start = time.perf_counter()
-        if slow_motion or start > self.next_time:
-            self.draw()
-            seconds = time.perf_counter() - start
-            self.next_time = start + 5 * seconds
-            if slow_motion:
-                time.sleep(max(0, 0.07 - seconds))  # for the eye
-        if self.is_open():
-            self.figure.canvas.flush_events()
+        self.start = time.perf_counter()
+        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
+                        and (self.notebook or self.is_open()))
+        is_seen = self.is_open() or not self.window
+        return self.is_slow or is_seen and self.start > self.next_time
 
     def draw(self):
         if self.notebook:
-            self.output.update(self.figure)
+            self.show()
         elif self.is_open():
             self.figure.canvas.draw()
+            self.figure.canvas.flush_events()
         elif not self.window:
             self.save()
+        seconds = time.perf_counter() - self.start
+        self.next_time = self.start + 5 * seconds
+        if self.is_slow:
+            time.sleep(max(0, 0.07 - seconds))  # for the eye
+
+    def show(self):
+        from IPython.display import Image, display
+        image = io.BytesIO()
+        self.figure.savefig(image, format="png", dpi=100)
+        if self.output:
+            self.output.update(Image(image.getvalue()))
+        else:
+            self.output = display(Image(image.getvalue()), display_id=True)
 
     def save(self):
-        try:
-            self.figure.savefig(self.file)
-        except OSError as error:  # such as a full disk: no reason to end the training
-            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+        kind = os.path.splitext(self.file)[1][1:]
+        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
 
     def __exit__(self, error, *_):
+        was_open, self.is_slow = self.is_open(), False
+        if self.notebook:  # once more, for consoles that know no updates
+            self.output.update({"text/html": ""}, raw=True)
+            self.output = None
         self.draw()
+        if was_open and not error:
+            print("Close the window, or press Ctrl-C, to end")
         while self.is_open() and not error and not self.interrupted:
             self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
+        if self.window and (error or self.interrupted or not was_open):
             print("Picture in", self.file)
             self.save()
         return error is KeyboardInterrupt
@@ -738,7 +841,7 @@ class LivePicture:
 
 # %% Visualizing the training
 warnings.filterwarnings("ignore", "Glyph")  # the font has not all letters there are
-picture = LivePicture("char_rnn", plot_file, (12, 6.5))
+picture = LivePicture("char_rnn", plot_file, (12, 6.3))
 axes = picture.figure.add_axes([0.05, 0.09, 0.42, 0.84], title="Loss, nats a character")
 axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.3 * baselines["guessing"] + 1))
 axes.set_xlabel("epoch")
@@ -753,7 +856,7 @@ titles = ["It writes. Temperature 0.5: what is likely, likelier still",
 pages = []
 for top, title in zip([0.95, 0.64, 0.33], titles):
     picture.figure.text(0.5, top, title, weight="bold", va="bottom")
-    pages.append(picture.figure.text(0.5, top - 0.01, "", va="top", size=9,
+    pages.append(picture.figure.text(0.5, top - 0.01, "", va="top", size=8,
                                      family="monospace"))
 beginnings = []  # of what it wrote by and by
 
@@ -761,11 +864,11 @@ beginnings = []  # of what it wrote by and by
 def show_samples(epochs):
     """Put on the pages what it writes now; return that, by temperature."""
     samples = {t: sample(300, temperature=t) for t in (0.5, 1.0)}
-    beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:66]}")
+    beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:60]}")
     shown = sorted(set(np.linspace(0, len(beginnings) - 1, 10).astype(int)))
     texts = [*samples.values(), "\n".join(beginnings[i] for i in shown)]
     for page, text in zip(pages, texts):
-        lines = [textwrap.fill(line, 72) for line in text.splitlines()]
+        lines = [textwrap.fill(line, 66) for line in text.splitlines()]
         lines = "\n".join(lines).split("\n")[:10]
         page.set_text("\n".join(lines).replace("$", r"\$"))
     return samples
@@ -774,27 +877,15 @@ def show_samples(epochs):
 def plot():
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
+    picture.draw()
 
 
 def add_point(name, epochs, loss):
     curves[name].append([epochs, loss])
-    if logdir:
-        value = tf.Summary.Value(tag=name, simple_value=loss)
-        log.add_summary(tf.Summary(value=[value]), round(epochs * windows / parts))
+    log.add_point(name, loss, round(epochs * windows / parts))
 
 
 # %% A folder for the checkpoints
-def make_folder():
-    """Return the name of a new folder: of two runs at a time only one can make it."""
-    number = 1
-    while True:
-        try:
-            os.mkdir(f"char_rnn_{number}")
-            return f"char_rnn_{number}"
-        except FileExistsError:
-            number += 1
-
-
 @contextlib.contextmanager
 def kept():
     """Make the folder; say at the end, however it comes, what is kept in it."""
@@ -807,11 +898,11 @@ def kept():
     try:
         if goes_on and not is_same_text:
             print(f"The network of {checkpoint_dir} goes on with another text")
-            run_dir = make_folder()
+            run_dir = new_folder("char_rnn")
         elif not goes_on and checkpoint_dir:
             os.makedirs(run_dir)
         elif not goes_on:
-            run_dir = make_folder()
+            run_dir = new_folder("char_rnn")
     except OSError as error:
         parser.error(f"no folder for checkpoints: {error}")
     print("Checkpoints in", run_dir)
@@ -828,9 +919,15 @@ def kept():
 
 
 # %% Training
-log = tf.summary.FileWriter(logdir, X.graph) if logdir else contextlib.nullcontext()
+log_folder = saved.get("log_folder", "") if is_same_text else ""
+if logdir and not (os.path.dirname(log_folder) == os.path.normpath(logdir)
+                   and os.path.isdir(log_folder)):
+    log_folder = new_folder(os.path.join(logdir, "char_rnn"))
+log = EventLog(log_folder if logdir else "")
+log.add(round(first_epoch * windows / parts) + 1,  # what a killed run had after it goes
+        session_log=tf.SessionLog(status=tf.SessionLog.START))
 saved_epoch = first_epoch
-with picture, log, kept():
+with picture, kept():
     show_samples(first_epoch)
     for epoch in range(first_epoch, num_epochs):
         rate = learning_rate * decay_rate**epoch
@@ -856,8 +953,8 @@ with picture, log, kept():
                     show_samples(epochs)
             if len(loss_list) % 20 == 0 or len(loss_list) == len(batches):
                 add_point("training", epochs, np.mean(loss_list[-20:]))
+            if picture.is_due():
                 plot()
-            picture.redraw()
 
         swap_averages()
         validation_loss = validate()
@@ -877,8 +974,8 @@ with picture, log, kept():
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
               f" {validation_loss:.4f} nats  {speed:.0f} characters/s")
         print("  |", " ".join(samples[0.5].split())[:72])
-        plot()
-        picture.redraw()
+        if picture.is_due() or epoch == num_epochs - 1:
+            plot()
 
     for sampling_temperature, text in samples.items():
         print(f"At temperature {sampling_temperature}:")

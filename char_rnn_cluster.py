@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import logging
 import os
 import pydoc_data.topics
 import signal
@@ -30,24 +31,25 @@ import threading
 import time
 import warnings
 
+sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
+    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
+    else sys.__excepthook__(kind, *rest))
+if sys.stderr:
+    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
+
 import numpy as np
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # each lost connection is a line else
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 0 shows what the C++ core says
+warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
+logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
-warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
-tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
 # %% The same in every script: a constant is a flag. Skip it at first.
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
-
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -86,6 +88,13 @@ num_batches = flag("num_batches", 2000, "of a machine in an epoch, at most: the 
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 checkpoint_dir = flag("checkpoint_dir", "char_rnn_cluster", "to save and go on in")
 patience = flag("patience", 300, "seconds without an answer after which to give up")
+# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
+sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
 parser.add_argument("-h", "--help", action="help")
 flags = vars(parser.parse_args(argv))  # refuses all others
 for name in "checkpoint_dir", "patience", "synchronous":

@@ -18,11 +18,20 @@ benchmarks/echo_rnn_seeds.py). All 100 epochs take less than a minute on 2 CPU c
 import argparse
 import collections
 import contextlib
+import io
+import itertools
+import logging
 import os
 import signal
 import sys
 import time
 import warnings
+
+sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
+    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
+    else sys.__excepthook__(kind, *rest))
+if sys.stderr:
+    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,19 +39,14 @@ from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 0 shows what the C++ core says
+warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
+logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
-warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
-tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
 # %% The same in every script: a constant is a flag. Skip it at first.
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
-
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -79,6 +83,39 @@ plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 server = flag("server", "", "grpc://host:port of a tf.train.Server to compute on")
 
+# %% The same in every script: the end of the flags. Skip it at first.
+# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
+sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+
+
+def check_file(name, file, *endings):
+    """End the run here if --name FILE cannot be written; make its folder if need be."""
+    if endings and os.path.splitext(file)[1].lower() not in endings:
+        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
+    try:
+        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+        is_new = not os.path.exists(file)
+        open(file, "ab").close()  # tells more than os.access, on Windows above all
+        if is_new:
+            os.remove(file)
+    except OSError as error:
+        parser.error(f"--{name} {file}: {error.strerror}")
+
+
+if plot_file:
+    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
+if logdir:
+    check_file("logdir", os.path.join(logdir, "events"))
+
+
+# %% Generate data
 row_length = total_series_length // batch_size
 num_batches = (row_length - truncated_backprop_length) // stride + 1
 if row_length * batch_size < total_series_length:
@@ -88,24 +125,7 @@ if max(truncated_backprop_length, echo_step + 1) > row_length:
 if stride > truncated_backprop_length:
     parser.error("--stride is above --truncated_backprop_length")
 
-# %% The same in every script: the end of the flags. Skip it at first.
-parser.add_argument("-h", "--help", action="help")
-parser.parse_args(argv)  # refuses all others
-if plot_file:
-    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
-        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
-    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
-        parser.error(f"--plot {plot_file}: that folder cannot be written to")
-if logdir:
-    try:
-        os.makedirs(logdir, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--logdir {logdir}: {error.strerror}")
-sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
-sys.stderr = sys.stderr or open(os.devnull, "w")
 
-
-# %% Generate data
 def generateData():
     """Return random classes x and their echo y, both int [batch_size, row_length]."""
     x = np.random.choice(num_classes, total_series_length)
@@ -179,8 +199,37 @@ class_shares = class_shares[class_shares > 0]  # a single row has nothing but ze
 cost_of_a_guess = -np.sum(class_shares * np.log(class_shares))
 first_floor = cost_of_a_guess * min(echo_step / truncated_backprop_length, 1)
 
+# %% What an echo hangs on
+# One lens for all scripts: the length of d(an answer) / d(each input). An answer is
+# here how far the network's choice leads over its second one.
+with tf.name_scope("What_an_echo_hangs_on"):
+    likeliest = tf.nn.top_k(logits_series, 2).values
+    leads = likeliest[:, :, 0] - likeliest[:, :, 1]
+    asked = tf.placeholder(tf.float32, [truncated_backprop_length])  # 1 for one echo
+    (pull,) = tf.gradients(tf.tensordot(asked, leads, 1), batchX_placeholder)
+
+# Of a long window's echoes not each is asked for: a run for each takes its time.
+asked_steps = np.linspace(0, truncated_backprop_length - 1, 30).astype(int)
+asked_steps = np.unique(asked_steps)
+
+
+def hangs_on(feed_dict):
+    """Return how much each echo asked for hangs on each input of the batch.
+
+    It is the median of the batch's rows: [asked_steps, truncated_backprop_length].
+    """
+    lengths = []
+    for step in asked_steps:
+        is_asked = np.arange(truncated_backprop_length) == step
+        _pull = sess.run(pull, {**feed_dict, asked: is_asked})
+        lengths.append(np.median(np.abs(_pull), axis=0))
+        picture.answer()
+    return np.array(lengths)
+
+
 # %% What the state remembers
-lags = np.arange(8)  # time steps from an input to a state
+# Time steps from an input to a state: at most 24, with those around the echo's.
+lags = np.arange(max(8, echo_step + 4))[-24:]
 
 
 def remembered(recent):
@@ -188,55 +237,123 @@ def remembered(recent):
 
     recent: of some batches, the data x, the batch's first step in it, and its states.
     Returns the share of the input's variance that a linear map of the state explains:
-    1 if it gives the input exactly, 0 if it says nothing of it.
+    1 if it gives the input exactly, 0 if it says nothing of it. The map is fitted to
+    the first half of the states, its share is that of the others. NaN: too few to tell.
     """
+    shares = np.full(len(lags), np.nan)
+    told = lags[lags < row_length / 2]  # a row's first steps have no inputs before them
+    first_step = max(told, default=0)
     known, inputs = [], []
     for x, start_idx, _states in recent:
-        known.append(_states.reshape(-1, state_size))
-        steps = start_idx + np.arange(len(_states))
-        of_lags = [x[:, steps - lag].T.ravel() for lag in lags]  # in the order of known
-        inputs.append(np.transpose(of_lags))
+        steps = np.arange(max(first_step, start_idx), start_idx + stride)
+        known.append(_states[steps - start_idx].reshape(-1, state_size))
+        of_lags = [x[:, steps - lag].T.ravel() for lag in told]  # in the order of known
+        inputs.append(np.reshape(of_lags, (len(told), -1)).T)
     known, inputs = np.concatenate(known), np.concatenate(inputs)  # a row for a state
     known = np.insert(known, 0, 1, axis=1)  # the map may add a constant
 
-    best_map = np.linalg.lstsq(known, inputs, rcond=None)[0]
-    unexplained = inputs - known @ best_map
-    return 1 - unexplained.var(axis=0) / inputs.var(axis=0)
+    half = len(known) // 2
+    if half > 2 * (state_size + 1):
+        best_map = np.linalg.lstsq(known[:half], inputs[:half], rcond=None)[0]
+        unexplained = inputs[half:] - known[half:] @ best_map
+        share = 1 - np.mean(unexplained**2, axis=0) / inputs[half:].var(axis=0)
+        shares[: len(told)] = np.clip(share, 0, 1)
+    return shares
+
+
+# %% The same in every script: a file is written whole. Skip it at first.
+failures = []  # what was told of files that could not be written
+
+
+def tell_failure(file, error):
+    """Say once why a file is not written: that is no reason to end the training."""
+    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
+    if reason not in failures:
+        failures.append(reason)
+        tqdm.write(reason)
+
+
+def write_file(file, save, **content):
+    """Write what save(f, **content) writes to a file f: whole, or not at all."""
+    whole = io.BytesIO()
+    save(whole, **content)
+    try:
+        with open(file + ".part", "wb") as f:
+            f.write(whole.getbuffer())
+        os.replace(file + ".part", file)
+    except OSError as error:  # such as a full disk
+        tell_failure(file, error)
+        with contextlib.suppress(OSError):
+            os.remove(file + ".part")
+
+
+def new_folder(name):
+    """Make name_1, or the first that is not there yet; return its name."""
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
+            os.makedirs(f"{name}_{number}")
+            return f"{name}_{number}"
+
+
+# %% The same in every script: curves for TensorBoard. Skip it at first.
+class EventLog:
+    """A file of events, written as they come; where folder is "", none is."""
+
+    def __init__(self, folder):
+        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
+        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
+        self.add(file_version="brain.Event:2")
+        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
+
+    def add(self, step=0, **content):
+        if self.writer:
+            event = tf.Event(wall_time=time.time(), step=step, **content)
+            try:
+                self.writer.write(event.SerializeToString())
+                self.writer.flush()
+            except tf.errors.OpError as error:
+                tell_failure(self.file, error.message.split("; ")[-1])
+                self.writer = None
+
+    def add_point(self, curve, value, step):
+        point = tf.Summary.Value(tag=curve, simple_value=value)
+        self.add(step, summary=tf.Summary(value=[point]))
 
 
 # %% The same in every script: a live picture. Skip it at first.
 class LivePicture:
     """A figure that follows a training: in a window, in a notebook, or else in a file.
 
-    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
-    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    Call is_due after each run of the session, plot if it says so, then draw. To plot
+    and draw takes a fifth of the time at most, but for slow motion. Ctrl-C in the with
+    block ends that block at the next is_due and keeps what there is. (Python's own way,
     to raise at once, fails where Tk is just calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):
         try:
-            self.figure = (
-                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+            with plt.ioff():  # a notebook's own backend would show it here
+                self.figure = (
+                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
         except ImportError as error:  # of what MPLBACKEND asks for
             sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
-        inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
-        self.notebook = inline and not file
+        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
         if self.notebook:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
-        self.next_time, self.interrupted = 0, False
+        self.start, self.is_slow = time.perf_counter(), False
+        self.next_time = self.next_answer = 0
+        self.end_of_slow_motion = self.start + 15
+        self.interrupted, self.output = False, None
         self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
+        if self.window:
             plt.show(block=False)
-        else:
+        elif not self.notebook:
             print("Picture in", self.file)
-            self.save()
+        self.draw()
         return self
 
     def interrupt(self, *_):
@@ -246,73 +363,89 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def redraw(self, slow_motion=False):
-        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+    def answer(self):
+        """Let the window do what was asked of it, 20 times a second."""
+        if self.is_open() and time.perf_counter() > self.next_answer:
+            self.figure.canvas.flush_events()
+            self.next_answer = time.perf_counter() + 0.05
+
+    def is_due(self, slow_motion=False):
+        """Tell if it is time to draw: in slow motion always, where one can watch it."""
+        self.answer()
         if self.interrupted:
             raise KeyboardInterrupt
-        slow_motion = slow_motion and (self.notebook or self.is_open())
-        start = time.perf_counter()
-        if slow_motion or start > self.next_time:
-            self.draw()
-            seconds = time.perf_counter() - start
-            self.next_time = start + 5 * seconds
-            if slow_motion:
-                time.sleep(max(0, 0.07 - seconds))  # for the eye
-        if self.is_open():
-            self.figure.canvas.flush_events()
+        self.start = time.perf_counter()
+        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
+                        and (self.notebook or self.is_open()))
+        is_seen = self.is_open() or not self.window
+        return self.is_slow or is_seen and self.start > self.next_time
 
     def draw(self):
         if self.notebook:
-            self.output.update(self.figure)
+            self.show()
         elif self.is_open():
             self.figure.canvas.draw()
+            self.figure.canvas.flush_events()
         elif not self.window:
             self.save()
+        seconds = time.perf_counter() - self.start
+        self.next_time = self.start + 5 * seconds
+        if self.is_slow:
+            time.sleep(max(0, 0.07 - seconds))  # for the eye
+
+    def show(self):
+        from IPython.display import Image, display
+        image = io.BytesIO()
+        self.figure.savefig(image, format="png", dpi=100)
+        if self.output:
+            self.output.update(Image(image.getvalue()))
+        else:
+            self.output = display(Image(image.getvalue()), display_id=True)
 
     def save(self):
-        try:
-            self.figure.savefig(self.file)
-        except OSError as error:  # such as a full disk: no reason to end the training
-            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+        kind = os.path.splitext(self.file)[1][1:]
+        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
 
     def __exit__(self, error, *_):
+        was_open, self.is_slow = self.is_open(), False
+        if self.notebook:  # once more, for consoles that know no updates
+            self.output.update({"text/html": ""}, raw=True)
+            self.output = None
         self.draw()
+        if was_open and not error:
+            print("Close the window, or press Ctrl-C, to end")
         while self.is_open() and not error and not self.interrupted:
             self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
+        if self.window and (error or self.interrupted or not was_open):
             print("Picture in", self.file)
             self.save()
         return error is KeyboardInterrupt
 
 
 # %% Visualizing the training
-picture = LivePicture("echo_rnn", plot_file, (12, 6))
+picture = LivePicture("echo_rnn", plot_file, (12, 6.3))
 figure = picture.figure
-figure.subplots_adjust(0.07, 0.1, 0.98, 0.87, wspace=0.2, hspace=0.45)
-headline = figure.suptitle("", x=0.06, ha="left", size=14)
+headline = figure.suptitle("", x=0.05, ha="left", size=14)
+# The article's panels, and one column of ours.
+sides = {"top": 0.87, "bottom": 0.22, "hspace": 0.6}
+grid = figure.add_gridspec(2, 3, left=0.05, right=0.7, wspace=0.2, **sides)
+our_grid = figure.add_gridspec(2, 1, left=0.76, right=0.985, **sides)
 
-loss_axes = figure.add_subplot(241, title="Loss, nats", xlabel="batch", yscale="log")
-loss_axes.set_ylim(1e-5, 3 * np.log(num_classes))
+loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", xlabel="batch")
+loss_axes.set(xlim=(0, 300), yscale="log", ylim=(1e-5, 3 * np.log(num_classes)))
 loss_axes.axhline(np.log(num_classes), color="gray", ls="--", lw=1,
                   label=f"guessing: ln {num_classes} = {np.log(num_classes):.3f}")
 loss_axes.axhline(first_floor, color="tab:orange", ls=":", lw=1,
-                  label=f"first batch, best on average: {first_floor:.3f}")
+                  label=f"first batch at best: {first_floor:.3f}")
 (loss_line,) = loss_axes.plot([], [], lw=0.8, label="loss of a batch")
-(first_line,) = loss_axes.plot([], [], ".", label="loss of an epoch's first batch")
-
-memory_axes = figure.add_subplot(245, title="What the state remembers")
-memory_axes.set(xlabel="the input of so many steps ago", xticks=lags)
-memory_axes.set_ylabel("share of it explained")
-memory_axes.set(ylim=(0, 1.02), yticks=[0, 0.5, 1])
-colors = np.where(lags == echo_step, "red", "gray")  # red: what is to be echoed
-memory_bars = memory_axes.bar(lags, np.zeros(len(lags)), color=colors)
+(first_line,) = loss_axes.plot([], [], ".", label="of an epoch's first batch")
 
 bars, unseen = [], []
-for batch_series_idx, place in zip(range(batch_size), [2, 3, 4, 6, 7]):
-    axes = figure.add_subplot(2, 4, place, title=f"Series {batch_series_idx + 1}")
+for batch_series_idx, place in zip(range(batch_size), [1, 2, 3, 4, 5]):
+    axes = figure.add_subplot(grid[place // 3, place % 3])
+    axes.set(title=f"Series {batch_series_idx + 1}", xlabel="time step", yticks=[])
     axes.set(xlim=(0, truncated_backprop_length), ylim=(0, 1.2 * (num_classes - 1)))
-    axes.set(xlabel="time step", yticks=[])
     axes.locator_params(axis="x", integer=True, nbins=5)
     edges = np.arange(truncated_backprop_length + 1)  # a step's bar ends at the next
     bars.append([
@@ -321,14 +454,43 @@ for batch_series_idx, place in zip(range(batch_size), [2, 3, 4, 6, 7]):
         for color, label in [("blue", "input"), ("red", "echo to learn"),
                              ("green", "echo of the network")]
     ])
-    unseen.append(axes.axvspan(0, echo_step, color="orange", alpha=0.5, lw=0, zorder=0,
-                               label="first batches: inputs not seen"))
-figure.legend(handles=[*loss_axes.lines, *bars[0], unseen[0]], frameon=False,
-              loc="center left", bbox_to_anchor=(0.75, 0.27),
-              title="It has learned when green\nstands just where red does.")
+    band = plt.Rectangle((0, 0), 0, 1, transform=axes.get_xaxis_transform(), lw=0,
+                         color="orange", alpha=0.5, zorder=0,
+                         label="inputs not seen")
+    unseen.append(axes.add_patch(band))
+
+# Wide enough to show where the inputs of the first echoes would be.
+lens_axes = figure.add_subplot(our_grid[0])
+lens_axes.set_title("Which inputs an echo hangs on", size=10)
+lens_axes.set(xlim=(-echo_step, truncated_backprop_length), xlabel="input of time step",
+              ylim=(truncated_backprop_length, 0), ylabel="echo of time step")
+lens_axes.locator_params(integer=True, nbins=5)
+beyond = lens_axes.axvspan(-echo_step, 0, color="lightgray", lw=0,
+                           label="no gradient")
+lens_image = lens_axes.imshow(
+    np.zeros((1, 1)), cmap="magma", vmax=1, aspect="auto",
+    extent=(0, truncated_backprop_length, truncated_backprop_length, 0))
+ends = np.array([0, truncated_backprop_length])
+(sought_line,) = lens_axes.plot(ends - echo_step, ends, "r:", label="what to echo")
+
+memory_axes = figure.add_subplot(our_grid[1])
+memory_axes.set_title("What the state remembers", size=10)
+memory_axes.set_xlabel("the input of so many steps ago")
+memory_axes.set_ylabel("share explained")
+memory_axes.set(ylim=(0, 1.02), yticks=[0, 0.5, 1])
+memory_axes.locator_params(axis="x", integer=True)
+colors = np.where(lags == echo_step, "red", "gray")  # red: what is to be echoed
+memory_bars = memory_axes.bar(lags, np.zeros(len(lags)), color=colors)
+too_few = memory_axes.text(0.5, 0.5, "too few states to tell", ha="center",
+                           transform=memory_axes.transAxes, visible=False)
+
+figure.legend(handles=[*loss_axes.lines, *bars[0], unseen[0], sought_line, beyond],
+              ncol=5, frameon=False, loc="lower center", fontsize=9, columnspacing=1,
+              handlelength=1.5,
+              title="It has learned when green stands just where red does.")
 
 
-def plot(loss_list, predictions_series, batchX, batchY):
+def plot(loss_list, predictions_series, batchX, batchY, influences, shares):
     epoch_idx, batch_idx = divmod(len(loss_list) - 1, num_batches)
     # [truncated_backprop_length, batch_size]
     single_output_series = np.argmax(predictions_series, axis=2)
@@ -337,33 +499,38 @@ def plot(loss_list, predictions_series, batchX, batchY):
                       f" {batchY.size} echoes right, loss {loss_list[-1]:.2g}")
 
     losses = loss_list.copy()  # a window may be drawn again when there are more
+    if len(losses) > 300 and loss_axes.get_xlim() == (0, 300):  # a zoom of yours stays
+        loss_axes.set_xlim(0, num_epochs * num_batches)
     loss_line.set_data(range(len(losses)), losses)
     first_line.set_data(range(0, len(losses), num_batches), losses[::num_batches])
-    loss_axes.relim()
-    loss_axes.autoscale_view()  # but where you have zoomed in, it stays
 
-    for bar, share in zip(memory_bars, remembered(recent) if recent else []):
+    for bar, share in zip(memory_bars, shares):
         bar.set_height(share)
+    too_few.set_visible(np.isnan(shares).all())
+    lens_image.set_data(influences / max(influences.max(), 1e-9))
 
     for batch_series_idx, (blue, red, green) in enumerate(bars):
         blue.set_data(batchX[batch_series_idx, :])
         red.set_data(batchY[batch_series_idx, :] * 0.5)
         green.set_data(single_output_series[:, batch_series_idx] * 0.3)
-        unseen[batch_series_idx].set_visible(batch_idx == 0)
-    # Slow motion: nearly all of it is learned in the first 80 batches.
-    picture.redraw(slow_motion=len(loss_list) <= 80)
+        unseen[batch_series_idx].set_width(max(0, echo_step - batch_idx * stride))
+    picture.draw()
 
 
 # %% Running a training session
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1,
                         operation_timeout_in_ms=10000)  # if a --server is silent
-sess = tf.Session(server, config=config)  # stays open: play on with it
-sess.run(tf.global_variables_initializer())  # was initialize_all_variables
-log = tf.summary.FileWriter(logdir, W.graph) if logdir else contextlib.nullcontext()
-with picture, log:
+try:
+    sess = tf.Session(server, config=config)  # stays open: play on with it
+    sess.run(tf.global_variables_initializer())  # was initialize_all_variables
+except tf.errors.OpError as error:
+    parser.error(f"--server {server}: {' '.join(error.message.split())}")
+log = EventLog(new_folder(os.path.join(logdir, "echo_rnn")) if logdir else "")
+with picture:
     loss_list = []
-    recent = collections.deque(maxlen=20)  # batches, for what the state remembers
+    # Some 1500 states, for what they remember.
+    recent = collections.deque(maxlen=max(2, 1500 // (stride * batch_size)))
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         x, y = generateData()
         _current_state = np.zeros((batch_size, state_size))
@@ -379,25 +546,26 @@ with picture, log:
             batchY = y[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
 
             # _name holds the value that name had in this run.
+            feed_dict = {
+                batchX_placeholder: batchX,
+                batchY_placeholder: batchY,
+                init_state: _current_state,
+            }
             _total_loss, _, _current_state, _predictions_series, _states = sess.run(
                 [total_loss, train_step, current_state, predictions_series, states],
-                feed_dict={
-                    batchX_placeholder: batchX,
-                    batchY_placeholder: batchY,
-                    init_state: _current_state,
-                })
+                feed_dict)
             if not np.isfinite(_total_loss):
                 sys.exit(f"Loss {_total_loss}: try a smaller --learning_rate")
 
             loss_list.append(_total_loss)
-            if start_idx >= lags[-1]:  # so that all these inputs are known
-                recent.append((x, start_idx, _states))
-            if logdir:
-                value = tf.Summary.Value(tag="total_loss", simple_value=_total_loss)
-                log.add_summary(tf.Summary(value=[value]), len(loss_list) - 1)
-
-            is_hundredth = batch_idx % 100 == 0 or batch_idx == num_batches - 1
-            if is_hundredth and is_told:
+            recent.append((x, start_idx, _states))
+            log.add_point("total_loss", _total_loss, len(loss_list) - 1)
+            if is_told and (batch_idx % 100 == 0 or batch_idx == num_batches - 1):
                 tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-            if is_hundredth or len(loss_list) <= 80 and batch_idx % 2 == 0:
-                plot(loss_list, _predictions_series, batchX, batchY)
+
+            # Slow motion until it has learned.
+            is_learning = len(loss_list) <= 300 and np.mean(loss_list[-10:]) > 0.02
+            is_last = len(loss_list) == num_epochs * num_batches
+            if picture.is_due(is_learning and batch_idx % 2 == 0) or is_last:
+                plot(loss_list, _predictions_series, batchX, batchY,
+                     hangs_on(feed_dict), remembered(recent))

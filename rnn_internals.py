@@ -7,6 +7,7 @@ have the article's headings; run the file as it is, or cell by cell.
 
     python rnn_internals.py                     # the walk, then a live window
     python rnn_internals.py --plot rnn.png      # no window, a picture in a file
+    python rnn_internals.py --data FILE         # forecasts a series of your own
 
 Expect a walk that differs from TensorFlow by less than 1e-6, then errors of 1.1 to 1.3
 from the network, 1.5 to 1.9 from naive forecasts and 1.0 from noise alone: 10 s in all.
@@ -18,11 +19,20 @@ from the network, 1.5 to 1.9 from naive forecasts and 1.0 from noise alone: 10 s
 # %% Imports
 import argparse
 import contextlib
+import io
+import itertools
+import logging
 import os
 import signal
 import sys
 import time
 import warnings
+
+sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
+    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
+    else sys.__excepthook__(kind, *rest))
+if sys.stderr:
+    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,19 +40,14 @@ from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 0 shows what the C++ core says
+warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
+logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
-warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
-tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
 # %% The same in every script: a constant is a flag. Skip it at first.
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
-
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -68,34 +73,86 @@ rnn_size = flag("rnn_size", 7, "units: the numbers in a state")
 number_of_steps = flag("number_of_steps", 5, "time steps of a line")
 number_of_features = flag("number_of_features", 3, "values that a step takes in")
 # Not the article's, which only names the forecast:
+data = flag("data", "waves", "two waves and noise, or a FILE: a number a line, or CSV")
+column = flag("column", 0, "of that CSV; 0 is the first one, -1 the last", low=-1)
+period = flag("period", 24 if data == "waves" else 0, "steps after which the series"
+              " is much the same again, for a naive forecast; 0: none", low=0)
 num_epochs = flag("num_epochs", 50, "how often to go through the series")
 learning_rate = flag("learning_rate", 0.003, "of Adam", low=1e-9)
-series_length = flag("series_length", 3000, "time steps of the series", low=400)
+series_length = flag("series_length", 3000, "time steps of the waves", low=400)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
+predictions_file = flag("predictions", "", "keep in a FILE.npz what comes next, by the"
+                        " network: its array forecast")
 
+# %% The same in every script: the end of the flags. Skip it at first.
+# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
+sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
+parser.add_argument("-h", "--help", action="help")
+parser.parse_args(argv)  # refuses all others
+
+
+def check_file(name, file, *endings):
+    """End the run here if --name FILE cannot be written; make its folder if need be."""
+    if endings and os.path.splitext(file)[1].lower() not in endings:
+        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
+    try:
+        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+        is_new = not os.path.exists(file)
+        open(file, "ab").close()  # tells more than os.access, on Windows above all
+        if is_new:
+            os.remove(file)
+    except OSError as error:
+        parser.error(f"--{name} {file}: {error.strerror}")
+
+
+if plot_file:
+    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
+if logdir:
+    check_file("logdir", os.path.join(logdir, "events"))
+
+
+# %% A series of your own. Skip it at first.
+def read_series():
+    """Return the numbers of --data; a fault ends the run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an empty file: it is too short
+            values = np.genfromtxt(data, delimiter=",", usecols=column,
+                                   encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"--data {data}: {error}")
+    except (ValueError, IndexError):
+        parser.error(f"--data {data}: not each of its lines has a --column {column}")
+    values = np.atleast_1d(values)
+    values = values[np.isnan(values[:1]).sum() :]  # a column may have a heading
+    bad = ~np.isfinite(values)
+    if bad.any():
+        parser.error(f"--data {data}: --column {column} has no number in place"
+                     f" {np.argmax(bad) + 1}")
+    if len(values) and not 0 < np.std(values) < np.inf:
+        parser.error(f"--data {data}: its numbers are all the same, or too large")
+    return values
+
+
+if data != "waves":
+    own_series = read_series()
+    series_length = len(own_series)
 held_out = series_length // 5  # the last part, which training never sees
 known = series_length - held_out
 num_batches = (known - number_of_features) // batch_size // number_of_steps
 if num_batches < 1:
     parser.error(f"the {known} values to learn from do not fill one such batch")
-
-# %% The same in every script: the end of the flags. Skip it at first.
-parser.add_argument("-h", "--help", action="help")
-parser.parse_args(argv)  # refuses all others
-if plot_file:
-    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
-        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
-    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
-        parser.error(f"--plot {plot_file}: that folder cannot be written to")
-if logdir:
-    try:
-        os.makedirs(logdir, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--logdir {logdir}: {error.strerror}")
-sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
-sys.stderr = sys.stderr or open(os.devnull, "w")
+if period >= known:
+    parser.error(f"--period {period} is longer than the {known} values to learn from")
+if predictions_file:
+    check_file("predictions", predictions_file, ".npz")
 
 # %% From TensorFlow 2.16 on, RNN cells are in a package of their own
 try:
@@ -213,6 +270,8 @@ check("val1[::-1] is val1 of inputs[::-1]: no line waits for another", _val1[::-
 angle = 2 * np.pi * np.arange(series_length)
 waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
 series = waves + np.random.RandomState(seed).randn(series_length)  # whatever the sizes
+if data != "waves":
+    series = own_series
 mean, scale = series[:known].mean(), series[:known].std()
 scaled = (series - mean) / scale
 # A step's features are the last few values, its target is the next one.
@@ -232,9 +291,11 @@ fit = np.linalg.lstsq(known_windows[:, :-1], known_windows[:, -1], rcond=None)[0
 all_errors = {
     "the value before": held_out_error(windows[:, -2]),
     f"a fit to {number_of_features} values": held_out_error(windows[:, :-1] @ fit),
-    "the value 24 steps ago": held_out_error(scaled[:-24]),
-    "the waves themselves": held_out_error((waves - mean) / scale),
 }
+if period:
+    all_errors[f"the value {period} steps ago"] = held_out_error(scaled[:-period])
+if data == "waves":
+    all_errors["the waves themselves"] = held_out_error((waves - mean) / scale)
 
 with tf.name_scope("Time-series_forecasting"):
     # Fig 05 and Fig 07, which are no part of the cell.
@@ -246,49 +307,128 @@ with tf.name_scope("Time-series_forecasting"):
     train_step = tf.train.AdamOptimizer(learning_rate).minimize(loss)
 
 
+num_ahead = min(72, held_out)
+
+
 def run_ahead(past):
-    """Return 72 forecasts after the past, each made from those before it."""
+    """Return the forecasts after the past, each made from those before: [num_ahead]."""
     values, feed = past, {inputs: [sliding_window(past, number_of_features)]}
-    for _ in range(72):
+    for _ in range(num_ahead):
         _Output, feed[S_initial] = sess.run([Output, state], feed)
         values = np.append(values, _Output[0, -1])
         feed[inputs] = [[values[-number_of_features:]]]
-    return values[-72:]
+    return values[-num_ahead:]
+
+
+# %% How far back a forecast looks
+# One lens for all scripts: the length of d(an answer) / d(each input). The answer is
+# here the forecast after a line's last step, an input what one of its steps takes in.
+with tf.name_scope("How_far_back_it_looks"):
+    (pull,) = tf.gradients(Output[:, -1], inputs)
+
+line_length = min(30, len(windows))
+ends = np.linspace(line_length, len(windows), 50).astype(int)
+lines = np.array([windows[end - line_length : end, :-1] for end in ends])
+
+
+def looks_back():
+    """Return those lengths, [line_length], the last step's first: means of 50 lines."""
+    return np.linalg.norm(sess.run(pull, {inputs: lines}), axis=2).mean(axis=0)[::-1]
+
+
+# %% The same in every script: a file is written whole. Skip it at first.
+failures = []  # what was told of files that could not be written
+
+
+def tell_failure(file, error):
+    """Say once why a file is not written: that is no reason to end the training."""
+    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
+    if reason not in failures:
+        failures.append(reason)
+        tqdm.write(reason)
+
+
+def write_file(file, save, **content):
+    """Write what save(f, **content) writes to a file f: whole, or not at all."""
+    whole = io.BytesIO()
+    save(whole, **content)
+    try:
+        with open(file + ".part", "wb") as f:
+            f.write(whole.getbuffer())
+        os.replace(file + ".part", file)
+    except OSError as error:  # such as a full disk
+        tell_failure(file, error)
+        with contextlib.suppress(OSError):
+            os.remove(file + ".part")
+
+
+def new_folder(name):
+    """Make name_1, or the first that is not there yet; return its name."""
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
+            os.makedirs(f"{name}_{number}")
+            return f"{name}_{number}"
+
+
+# %% The same in every script: curves for TensorBoard. Skip it at first.
+class EventLog:
+    """A file of events, written as they come; where folder is "", none is."""
+
+    def __init__(self, folder):
+        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
+        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
+        self.add(file_version="brain.Event:2")
+        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
+
+    def add(self, step=0, **content):
+        if self.writer:
+            event = tf.Event(wall_time=time.time(), step=step, **content)
+            try:
+                self.writer.write(event.SerializeToString())
+                self.writer.flush()
+            except tf.errors.OpError as error:
+                tell_failure(self.file, error.message.split("; ")[-1])
+                self.writer = None
+
+    def add_point(self, curve, value, step):
+        point = tf.Summary.Value(tag=curve, simple_value=value)
+        self.add(step, summary=tf.Summary(value=[point]))
 
 
 # %% The same in every script: a live picture. Skip it at first.
 class LivePicture:
     """A figure that follows a training: in a window, in a notebook, or else in a file.
 
-    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
-    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    Call is_due after each run of the session, plot if it says so, then draw. To plot
+    and draw takes a fifth of the time at most, but for slow motion. Ctrl-C in the with
+    block ends that block at the next is_due and keeps what there is. (Python's own way,
     to raise at once, fails where Tk is just calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):
         try:
-            self.figure = (
-                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+            with plt.ioff():  # a notebook's own backend would show it here
+                self.figure = (
+                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
         except ImportError as error:  # of what MPLBACKEND asks for
             sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
-        inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
-        self.notebook = inline and not file
+        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
         if self.notebook:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
-        self.next_time, self.interrupted = 0, False
+        self.start, self.is_slow = time.perf_counter(), False
+        self.next_time = self.next_answer = 0
+        self.end_of_slow_motion = self.start + 15
+        self.interrupted, self.output = False, None
         self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
+        if self.window:
             plt.show(block=False)
-        else:
+        elif not self.notebook:
             print("Picture in", self.file)
-            self.save()
+        self.draw()
         return self
 
     def interrupt(self, *_):
@@ -298,63 +438,93 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def redraw(self, slow_motion=False):
-        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+    def answer(self):
+        """Let the window do what was asked of it, 20 times a second."""
+        if self.is_open() and time.perf_counter() > self.next_answer:
+            self.figure.canvas.flush_events()
+            self.next_answer = time.perf_counter() + 0.05
+
+    def is_due(self, slow_motion=False):
+        """Tell if it is time to draw: in slow motion always, where one can watch it."""
+        self.answer()
         if self.interrupted:
             raise KeyboardInterrupt
-        slow_motion = slow_motion and (self.notebook or self.is_open())
-        start = time.perf_counter()
-        if slow_motion or start > self.next_time:
-            self.draw()
-            seconds = time.perf_counter() - start
-            self.next_time = start + 5 * seconds
-            if slow_motion:
-                time.sleep(max(0, 0.07 - seconds))  # for the eye
-        if self.is_open():
-            self.figure.canvas.flush_events()
+        self.start = time.perf_counter()
+        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
+                        and (self.notebook or self.is_open()))
+        is_seen = self.is_open() or not self.window
+        return self.is_slow or is_seen and self.start > self.next_time
 
     def draw(self):
         if self.notebook:
-            self.output.update(self.figure)
+            self.show()
         elif self.is_open():
             self.figure.canvas.draw()
+            self.figure.canvas.flush_events()
         elif not self.window:
             self.save()
+        seconds = time.perf_counter() - self.start
+        self.next_time = self.start + 5 * seconds
+        if self.is_slow:
+            time.sleep(max(0, 0.07 - seconds))  # for the eye
+
+    def show(self):
+        from IPython.display import Image, display
+        image = io.BytesIO()
+        self.figure.savefig(image, format="png", dpi=100)
+        if self.output:
+            self.output.update(Image(image.getvalue()))
+        else:
+            self.output = display(Image(image.getvalue()), display_id=True)
 
     def save(self):
-        try:
-            self.figure.savefig(self.file)
-        except OSError as error:  # such as a full disk: no reason to end the training
-            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+        kind = os.path.splitext(self.file)[1][1:]
+        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
 
     def __exit__(self, error, *_):
+        was_open, self.is_slow = self.is_open(), False
+        if self.notebook:  # once more, for consoles that know no updates
+            self.output.update({"text/html": ""}, raw=True)
+            self.output = None
         self.draw()
+        if was_open and not error:
+            print("Close the window, or press Ctrl-C, to end")
         while self.is_open() and not error and not self.interrupted:
             self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
+        if self.window and (error or self.interrupted or not was_open):
             print("Picture in", self.file)
             self.save()
         return error is KeyboardInterrupt
 
 
 # %% The picture: Fig 02, Fig 03 and the forecast
-picture = LivePicture("rnn_internals", plot_file, (13, 7.5))
+picture = LivePicture("rnn_internals", plot_file, (12, 6.3))
 figure = picture.figure
-axes = figure.add_axes([0.06, 0.08, 0.3, 0.33], xlabel="epoch", ylim=(0.9, 2.7))
-axes.set(title="Root mean square error on the part held out", xlim=(0, num_epochs))
+axes = figure.add_axes([0.05, 0.09, 0.24, 0.31], xlabel="epoch", xlim=(0, num_epochs))
+axes.set_title("Root mean square error, held out", size=11)
+axes.set_ylim(0, 2.2 * max(all_errors.values()))
 for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
     axes.axhline(value, color="gray", ls=style, lw=1, label=name)
 (error_line,) = axes.plot([], [], label="the network")
-axes.legend(fontsize="small")
-forecast_axes = figure.add_axes([0.42, 0.08, 0.56, 0.33])
+axes.legend(fontsize=8, loc="upper right")
+lens_axes = figure.add_axes([0.35, 0.09, 0.18, 0.31], yscale="log", ylim=(1e-4, 3))
+lens_axes.set_title("How far back it looks", size=11)
+lens_axes.set(xlabel="steps back", xlim=(-0.5, line_length - 0.5))
+(lens_line,) = lens_axes.plot([], [], "o-", ms=3)
+lens_axes.axvline(number_of_steps - 0.5, color="gray", ls=":", lw=1,
+                  label="gradients in training\nend at the latest here")
+lens_axes.legend(fontsize=8, loc="upper right")
+forecast_axes = figure.add_axes([0.59, 0.09, 0.4, 0.31])
 forecast_axes.set_xlabel("steps from the last known one")
-around = np.arange(-71, 73)
+around = np.arange(1 - min(72, known), num_ahead + 1)
 forecast_axes.plot(around, series[known + around - 1], "lightgray", label="series")
-forecast_axes.plot(around, waves[known + around - 1], "gray", label="without its noise")
+if data == "waves":
+    without_noise = waves[known + around - 1]
+    forecast_axes.plot(around, without_noise, "gray", label="without its noise")
 (forecast_line,) = forecast_axes.plot([], [], "tab:red", label="forecast")
-forecast_axes.legend(loc="lower left", ncol=3)
-axes = figure.add_axes([0.01, 0.48, 0.98, 0.51], xlim=(-1.6, 5.4), ylim=(-0.3, 1.5))
+forecast_axes.legend(loc="lower left", ncol=3, fontsize=8)
+axes = figure.add_axes([0.01, 0.46, 0.98, 0.53], xlim=(-1.6, 5.4), ylim=(-0.3, 1.5))
 axes.axis("off")
 center = {"ha": "center", "va": "center"}
 ahead, back = {"arrowstyle": "-|>"}, {"arrowstyle": "<|-"}
@@ -387,27 +557,35 @@ for t, x in enumerate(batch[0, :5]):
     axes.annotate(f"val1[0, {t}]", (t + 1, 1), (t + 1, 1.26), arrowprops=back, **center)
 
 
-def plot(epochs):
-    """Measure the network after so many epochs, let it forecast, and draw both."""
-    # In 100 steps before the part held out, the state finds its way from zeros.
-    _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
-    network_errors.append(held_out_error(_Output[0]))
+def measure(epochs):
+    """Note the error of the network after so many epochs on the part held out."""
+    # In 100 steps before that part, the state finds its way from zeros.
+    past, outputs, feed = windows[-held_out - 100 :, :-1], [], {}
+    for start in range(0, len(past), 100):
+        feed[inputs] = [past[start : start + 100]]
+        _Output, feed[S_initial] = sess.run([Output, state], feed)
+        outputs.append(_Output[0])
+        picture.is_due()  # the window answers, and Ctrl-C is heard
+    network_errors.append(held_out_error(np.concatenate(outputs)))
     epochs_measured.append(epochs)
-    error_line.set_data(epochs_measured.copy(), network_errors.copy())
 
+
+def plot():
+    """Draw the errors, how far it looks back, and its forecast of the part held out."""
+    error_line.set_data(epochs_measured.copy(), network_errors.copy())
+    lens_line.set_data(range(line_length), looks_back())
     forecast = run_ahead(scaled[max(known - number_of_features - 100, 0) : known])
-    forecast_line.set_data(np.arange(1, 73), mean + scale * forecast)
-    forecast_axes.set_title(f"The forecast runs ahead on its own outputs: after"
-                            f" {epochs:.1f} epochs", loc="left")
-    # Slow motion: in the first epochs the forecast finds the waves.
-    picture.redraw(slow_motion=epochs <= 20)
+    forecast_line.set_data(np.arange(1, num_ahead + 1), mean + scale * forecast)
+    forecast_axes.set_title(f"Forecast on its own outputs, after {epochs:.1f} epochs",
+                            size=11)
+    picture.draw()
 
 
 # %% Training
 sess = tf.Session(config=config)  # stays open: play on with it
 sess.run(tf.global_variables_initializer())  # not the small weights any more
-log = tf.summary.FileWriter(logdir, val1.graph) if logdir else contextlib.nullcontext()
-with picture, log:
+log = EventLog(new_folder(os.path.join(logdir, "rnn_internals")) if logdir else "")
+with picture:
     losses, network_errors, epochs_measured = [], [], []
     for epoch in tqdm(range(num_epochs), unit="epoch", disable=None):
         feed = {}  # an epoch's first state is zeros
@@ -416,14 +594,17 @@ with picture, log:
             _loss, _, feed[S_initial] = sess.run([loss, train_step, state], feed)
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
-            if logdir:
-                value = tf.Summary.Value(tag="loss", simple_value=_loss)
-                log.add_summary(tf.Summary(value=[value]), len(losses))
+            log.add_point("loss", _loss, len(losses))
             losses.append(_loss)
 
-            is_last = batch_idx == num_batches - 1
-            if is_last or epoch == 0 and batch_idx % 8 == 0:
-                plot(epoch + (batch_idx + 1) / num_batches)
+            epochs = epoch + (batch_idx + 1) / num_batches
+            is_tenth = epoch == 0 and batch_idx % (num_batches // 10 + 1) == 0
+            is_measured = is_tenth or batch_idx == num_batches - 1
+            if is_measured:
+                measure(epochs)
+            # Slow motion: in the first epochs the forecast finds the waves.
+            if picture.is_due(is_measured and epochs <= 20) or epochs == num_epochs:
+                plot()
 
         if epoch % 5 == 0 or epoch == num_epochs - 1:
             tqdm.write(f"Epoch {epoch + 1:2} loss {np.mean(losses[-num_batches:]):.4f}")
@@ -432,3 +613,9 @@ with picture, log:
     print("\nRoot mean square errors of forecasts, one step ahead")
     for name in sorted(all_errors, key=all_errors.get):
         print(f"  {name:24}{all_errors[name]:6.2f}")
+
+    forecast = mean + scale * run_ahead(scaled[-number_of_features - 100 :])
+    shown = "  ".join(f"{value:.4g}" for value in forecast[:8])
+    print("\nAfter the last value of all the network expects", shown)
+    if predictions_file:
+        write_file(predictions_file, np.savez, forecast=forecast)

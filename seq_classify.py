@@ -19,11 +19,20 @@ stretched and strewn with noise.
 # %% Imports
 import argparse
 import contextlib
+import io
+import itertools
+import logging
 import os
 import signal
 import sys
 import time
 import warnings
+
+sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
+    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
+    else sys.__excepthook__(kind, *rest))
+if sys.stderr:
+    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,19 +40,14 @@ from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # 0 shows what the C++ core says
+warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
+logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
-warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice against it
-tf.logging.set_verbosity(tf.logging.ERROR)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
 # %% The same in every script: a constant is a flag. Skip it at first.
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
-
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -87,31 +91,46 @@ plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
 predictions_file = flag("predictions", "", "keep here, in a FILE.npz, what the network "
                         "says of the test set: answer and probability of each class")
-if train_dropout >= 1:
-    parser.error(f"--dropout {train_dropout} leaves no outputs")
-if predictions_file:
-    if not predictions_file.endswith(".npz"):
-        parser.error(f"--predictions {predictions_file} does not end in .npz")
-    if predictions_file == data_name:
-        parser.error(f"--predictions {predictions_file} would overwrite --data")
-    if not os.access(os.path.dirname(predictions_file) or ".", os.W_OK):
-        parser.error(f"--predictions {predictions_file}: no folder to write to")
 
 # %% The same in every script: the end of the flags. Skip it at first.
+# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
+sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
-if plot_file:
-    if os.path.splitext(plot_file)[1].lower() not in [".png", ".jpg", ".pdf", ".svg"]:
-        parser.error(f"--plot {plot_file} does not end in .png, .jpg, .pdf or .svg")
-    if not os.access(os.path.dirname(plot_file) or ".", os.W_OK):
-        parser.error(f"--plot {plot_file}: that folder cannot be written to")
-if logdir:
+
+
+def check_file(name, file, *endings):
+    """End the run here if --name FILE cannot be written; make its folder if need be."""
+    if endings and os.path.splitext(file)[1].lower() not in endings:
+        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
     try:
-        os.makedirs(logdir, exist_ok=True)
+        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
+        is_new = not os.path.exists(file)
+        open(file, "ab").close()  # tells more than os.access, on Windows above all
+        if is_new:
+            os.remove(file)
     except OSError as error:
-        parser.error(f"--logdir {logdir}: {error.strerror}")
-sys.stdout = sys.stdout or open(os.devnull, "w")  # None: closed by `>&-` or pythonw
-sys.stderr = sys.stderr or open(os.devnull, "w")
+        parser.error(f"--{name} {file}: {error.strerror}")
+
+
+if plot_file:
+    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
+if logdir:
+    check_file("logdir", os.path.join(logdir, "events"))
+
+
+# %% Do the constants fit together? Skip it at first.
+if train_dropout >= 1:
+    parser.error(f"--dropout {train_dropout} leaves no outputs")
+if predictions_file and predictions_file == data_name:
+    parser.error(f"--predictions {predictions_file} would overwrite --data")
+if predictions_file:
+    check_file("predictions", predictions_file, ".npz")
 
 # %% From TensorFlow 2.16 on, RNN cells are in a package of their own
 try:
@@ -356,65 +375,123 @@ if truncated_backprop_length > steps:
 if 2 * shift >= min(steps, features):
     parser.error(f"--shift {shift} moves too much of {steps} x {features} pixels out")
 
-try:
-    if data_name == "drawn":
-        y_train = np.random.randint(10, size=10000)
-        y_test = np.random.randint(10, size=2000)
-        train_fonts = np.random.choice(TRAIN_FONTS, 10000)
-        test_fonts = np.random.choice(TEST_FONTS, 2000)
-        x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.25)
-        x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.25)
-    elif data_name == "mnist":
-        x_train = read_mnist("train-images-idx3-ubyte.gz",
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609")
-        y_train = read_mnist("train-labels-idx1-ubyte.gz",
-            "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c")
-        x_test = read_mnist("t10k-images-idx3-ubyte.gz",
-            "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6")
-        y_test = read_mnist("t10k-labels-idx1-ubyte.gz",
-            "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")
-    if own_data:
-        x_train, y_train, length_train = own_train
-        x_test, y_test, length_test = own_test
-    else:
-        length_train = np.full(len(x_train), steps)
-        length_test = np.full(len(x_test), steps)
-except KeyboardInterrupt:
-    sys.exit("Interrupted before there was anything to keep")
+print("Drawing digits" if data_name == "drawn" else f"Reading {data_name}")
+if data_name == "drawn":
+    y_train = np.random.randint(10, size=10000)
+    y_test = np.random.randint(10, size=2000)
+    train_fonts = np.random.choice(TRAIN_FONTS, 10000)
+    test_fonts = np.random.choice(TEST_FONTS, 2000)
+    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.25)
+    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.25)
+elif data_name == "mnist":
+    x_train = read_mnist("train-images-idx3-ubyte.gz",
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609")
+    y_train = read_mnist("train-labels-idx1-ubyte.gz",
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c")
+    x_test = read_mnist("t10k-images-idx3-ubyte.gz",
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6")
+    y_test = read_mnist("t10k-labels-idx1-ubyte.gz",
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")
+if own_data:
+    x_train, y_train, length_train = own_train
+    x_test, y_test, length_test = own_test
+else:
+    length_train = np.full(len(x_train), steps)
+    length_test = np.full(len(x_test), steps)
+
+# %% The same in every script: a file is written whole. Skip it at first.
+failures = []  # what was told of files that could not be written
+
+
+def tell_failure(file, error):
+    """Say once why a file is not written: that is no reason to end the training."""
+    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
+    if reason not in failures:
+        failures.append(reason)
+        tqdm.write(reason)
+
+
+def write_file(file, save, **content):
+    """Write what save(f, **content) writes to a file f: whole, or not at all."""
+    whole = io.BytesIO()
+    save(whole, **content)
+    try:
+        with open(file + ".part", "wb") as f:
+            f.write(whole.getbuffer())
+        os.replace(file + ".part", file)
+    except OSError as error:  # such as a full disk
+        tell_failure(file, error)
+        with contextlib.suppress(OSError):
+            os.remove(file + ".part")
+
+
+def new_folder(name):
+    """Make name_1, or the first that is not there yet; return its name."""
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
+            os.makedirs(f"{name}_{number}")
+            return f"{name}_{number}"
+
+
+# %% The same in every script: curves for TensorBoard. Skip it at first.
+class EventLog:
+    """A file of events, written as they come; where folder is "", none is."""
+
+    def __init__(self, folder):
+        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
+        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
+        self.add(file_version="brain.Event:2")
+        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
+
+    def add(self, step=0, **content):
+        if self.writer:
+            event = tf.Event(wall_time=time.time(), step=step, **content)
+            try:
+                self.writer.write(event.SerializeToString())
+                self.writer.flush()
+            except tf.errors.OpError as error:
+                tell_failure(self.file, error.message.split("; ")[-1])
+                self.writer = None
+
+    def add_point(self, curve, value, step):
+        point = tf.Summary.Value(tag=curve, simple_value=value)
+        self.add(step, summary=tf.Summary(value=[point]))
+
 
 # %% The same in every script: a live picture. Skip it at first.
 class LivePicture:
     """A figure that follows a training: in a window, in a notebook, or else in a file.
 
-    Drawing takes a fifth of the time at most, but for slow motion. Ctrl-C in its with
-    block ends that block at the next redraw and keeps what there is. (Python's own way,
+    Call is_due after each run of the session, plot if it says so, then draw. To plot
+    and draw takes a fifth of the time at most, but for slow motion. Ctrl-C in the with
+    block ends that block at the next is_due and keeps what there is. (Python's own way,
     to raise at once, fails where Tk is just calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):
         try:
-            self.figure = (
-                plt.Figure(size) if file else plt.figure(name, size, clear=True))
+            with plt.ioff():  # a notebook's own backend would show it here
+                self.figure = (
+                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
         except ImportError as error:  # of what MPLBACKEND asks for
             sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
         self.file = file or name + ".png"
         self.window = self.figure.canvas.required_interactive_framework
-        inline = "inline" in plt.get_backend() and "ipykernel" in sys.modules
-        self.notebook = inline and not file
+        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
         if self.notebook:
             plt.close(self.figure)  # else it is shown where this cell ends, too
 
     def __enter__(self):
-        self.next_time, self.interrupted = 0, False
+        self.start, self.is_slow = time.perf_counter(), False
+        self.next_time = self.next_answer = 0
+        self.end_of_slow_motion = self.start + 15
+        self.interrupted, self.output = False, None
         self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.notebook:
-            from IPython.display import display
-            self.output = display(self.figure, display_id=True)
-        elif self.window:
+        if self.window:
             plt.show(block=False)
-        else:
+        elif not self.notebook:
             print("Picture in", self.file)
-            self.save()
+        self.draw()
         return self
 
     def interrupt(self, *_):
@@ -424,55 +501,75 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def redraw(self, slow_motion=False):
-        """Draw anew if it is time to; in slow motion always, where one can watch it."""
+    def answer(self):
+        """Let the window do what was asked of it, 20 times a second."""
+        if self.is_open() and time.perf_counter() > self.next_answer:
+            self.figure.canvas.flush_events()
+            self.next_answer = time.perf_counter() + 0.05
+
+    def is_due(self, slow_motion=False):
+        """Tell if it is time to draw: in slow motion always, where one can watch it."""
+        self.answer()
         if self.interrupted:
             raise KeyboardInterrupt
-        slow_motion = slow_motion and (self.notebook or self.is_open())
-        start = time.perf_counter()
-        if slow_motion or start > self.next_time:
-            self.draw()
-            seconds = time.perf_counter() - start
-            self.next_time = start + 5 * seconds
-            if slow_motion:
-                time.sleep(max(0, 0.07 - seconds))  # for the eye
-        if self.is_open():
-            self.figure.canvas.flush_events()
+        self.start = time.perf_counter()
+        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
+                        and (self.notebook or self.is_open()))
+        is_seen = self.is_open() or not self.window
+        return self.is_slow or is_seen and self.start > self.next_time
 
     def draw(self):
         if self.notebook:
-            self.output.update(self.figure)
+            self.show()
         elif self.is_open():
             self.figure.canvas.draw()
+            self.figure.canvas.flush_events()
         elif not self.window:
             self.save()
+        seconds = time.perf_counter() - self.start
+        self.next_time = self.start + 5 * seconds
+        if self.is_slow:
+            time.sleep(max(0, 0.07 - seconds))  # for the eye
+
+    def show(self):
+        from IPython.display import Image, display
+        image = io.BytesIO()
+        self.figure.savefig(image, format="png", dpi=100)
+        if self.output:
+            self.output.update(Image(image.getvalue()))
+        else:
+            self.output = display(Image(image.getvalue()), display_id=True)
 
     def save(self):
-        try:
-            self.figure.savefig(self.file)
-        except OSError as error:  # such as a full disk: no reason to end the training
-            warnings.warn(f"no picture in {self.file}: {error}", stacklevel=2)
+        kind = os.path.splitext(self.file)[1][1:]
+        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
 
     def __exit__(self, error, *_):
+        was_open, self.is_slow = self.is_open(), False
+        if self.notebook:  # once more, for consoles that know no updates
+            self.output.update({"text/html": ""}, raw=True)
+            self.output = None
         self.draw()
+        if was_open and not error:
+            print("Close the window, or press Ctrl-C, to end")
         while self.is_open() and not error and not self.interrupted:
             self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted):
+        if self.window and (error or self.interrupted or not was_open):
             print("Picture in", self.file)
             self.save()
         return error is KeyboardInterrupt
 
 
 # %% Watching it learn
-picture = LivePicture("seq_classify", plot_file, (14, 6))
+picture = LivePicture("seq_classify", plot_file, (12, 6.3))
 figure = picture.figure
 headline = figure.suptitle("", x=0.05, ha="left", size=14)
 grid = figure.add_gridspec(2, 4, left=0.05, right=0.99, top=0.84, bottom=0.1,
                            wspace=0.3, hspace=0.45, width_ratios=[1, 0.8, 0.8, 1.5])
 
-loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", yscale="log")
-loss_axes.set_xlabel("batch")
+loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", xlabel="batch")
+loss_axes.set(xlim=(0, num_epochs * num_batches), yscale="log", ylim=(1e-3, 10))
 loss_axes.axhline(np.log(out_size), color="gray", ls="--", lw=1, label="guessing")
 (loss_line,) = loss_axes.plot([], [], lw=0.8)
 loss_axes.legend(loc="lower left", frameon=False)
@@ -490,13 +587,14 @@ for column in 1, 2:
     images.append(axes.imshow(x_test[0].T, cmap="gray_r", aspect="auto",
                               vmin=x_test.min(), vmax=x_test.max()))
     axes = figure.add_subplot(grid[1, column], sharex=axes, facecolor="lightgray")
-    axes.set(title="What it thinks meanwhile", xlabel="rows read", ylabel="class")
+    axes.set(xlabel="rows read", ylabel="class")
+    axes.set_title("What it thinks meanwhile", size=9)
     if out_size <= 12:
         axes.set_yticks(range(out_size))
         axes.set_yticklabels(names)
     thoughts.append(axes.imshow(np.zeros((out_size, steps)), aspect="auto", vmax=1))
 
-axes = figure.add_subplot(grid[:, 3], title="Test set: how often it took what for what")
+axes = figure.add_subplot(grid[:, 3], title="Test set: what it took for what")
 axes.set(xlabel="class by the network", ylabel="true class")
 confusion = axes.imshow(np.zeros((out_size, out_size)), cmap="Blues", vmax=2)
 count_texts = {}
@@ -516,8 +614,6 @@ def plot(epoch_idx, batch_idx, readings):
     headline.set_text(told)
 
     loss_line.set_data(range(len(losses)), losses[:])
-    loss_axes.relim()
-    loss_axes.autoscale_view()  # but where you have zoomed in, it stays
     train_line.set_data(range(1, len(errors) + 1), np.multiply(train_errors, 100))
     test_line.set_data(range(1, len(errors) + 1), np.multiply(errors, 100))
 
@@ -525,7 +621,7 @@ def plot(epoch_idx, batch_idx, readings):
         end = length_test[example]
         right, answer = y_test[example], np.argmax(_reading[end - 1])
         image_axes[column].set_title(
-            f"{names[right]}, lying on its side, read as {names[answer]}",
+            f"{names[right]} on its side, read as {names[answer]}", size=9,
             color="green" if answer == right else "red")
         rows, thought = x_test[example].copy(), _reading.copy()
         rows[end:] = thought[end:] = np.nan  # gray: not read
@@ -536,14 +632,12 @@ def plot(epoch_idx, batch_idx, readings):
     confusion.set_data(np.sqrt(share))  # the root, so that the few wrong ones show
     for pair, count_text in count_texts.items():
         count_text.set_text(counts[pair] or "")
-    # Slow motion: the loss falls fastest in the first epoch.
-    picture.redraw(slow_motion=epoch_idx == 0)
+    picture.draw()
 
 
 # %% Training
 # Layers overlap in two threads; to split a product this small costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
-log = tf.summary.FileWriter(logdir, loss.graph) if logdir else contextlib.nullcontext()
 sess = tf.Session(config=config)  # stays open: play on with it
 sess.run(tf.global_variables_initializer())
 
@@ -553,15 +647,16 @@ def predict(x, lengths):
 
     x and lengths: as data and length.
     """
-    parts = []
-    for start_idx in range(0, len(x), 500):  # all at once would take much memory
-        part = slice(start_idx, start_idx + 500)
+    parts, size = [], 3 * batch_size  # a run takes no longer than a training step does
+    for start_idx in range(0, len(x), size):
+        part = slice(start_idx, start_idx + size)
         parts.append(sess.run(prediction, {data: x[part], length: lengths[part]}))
-        picture.redraw()
+        picture.is_due()  # the window answers, and Ctrl-C is heard
     return np.concatenate(parts)
 
 
-with picture, log:
+log = EventLog(new_folder(os.path.join(logdir, "seq_classify")) if logdir else "")
+with picture:
     losses, train_errors, errors = [], [], []
     counts = np.zeros((out_size, out_size), int)  # [out_size, out_size]
     examples = [0, -1]  # those of the test set that are shown
@@ -593,12 +688,16 @@ with picture, log:
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
 
             losses.append(_loss)
-            if logdir:
-                value = tf.Summary.Value(tag="loss", simple_value=_loss)
-                log.add_summary(tf.Summary(value=[value]), len(losses) - 1)
-            if batch_idx % 5 == 0:
+            log.add_point("loss", _loss, len(losses) - 1)
+            # Each run draws numbers for dropout: when it comes must not be up to the
+            # clock, or no run could be repeated.
+            is_fifth = batch_idx % 5 == 0
+            if is_fifth:
                 shown = {data: x_test[examples], length: length_test[examples]}
-                plot(epoch_idx, batch_idx, sess.run(reading, shown))
+                _readings = sess.run(reading, shown)
+            # Slow motion: the loss falls fastest in the first epoch.
+            if picture.is_due(slow_motion=is_fifth and epoch_idx == 0):
+                plot(epoch_idx, batch_idx, _readings)
 
         known = predict(x_train[:500], length_train[:500]).argmax(axis=1)
         train_errors.append(np.mean(known != y_train[:500]))
@@ -610,13 +709,13 @@ with picture, log:
         examples = [np.argmax(answers == y_test), np.argmax(answers != y_test)]
 
         if predictions_file:
-            np.savez(predictions_file, answers=answers, probabilities=probabilities,
-                     names=names)
-        if logdir:
-            value = tf.Summary.Value(tag="error", simple_value=errors[-1])
-            log.add_summary(tf.Summary(value=[value]), len(losses))
+            write_file(predictions_file, np.savez, answers=answers,
+                       probabilities=probabilities, names=names)
+        log.add_point("error", errors[-1], len(losses))
         shown = {data: x_test[examples], length: length_test[examples]}
-        plot(epoch_idx, batch_idx, sess.run(reading, shown))
+        _readings = sess.run(reading, shown)
+        if picture.is_due() or epoch_idx == num_epochs - 1:
+            plot(epoch_idx, batch_idx, _readings)
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
                    f" loss {np.mean(losses[-num_batches:]):.4f},"
                    f" {num_batches * batch_size / seconds:.0f} examples/s")

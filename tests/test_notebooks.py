@@ -1,4 +1,5 @@
 """The notebooks are the scripts, cell by cell, with what these print and draw."""
+import ast
 import importlib.util
 import os
 import re
@@ -64,12 +65,13 @@ def test_it_has_been_run_and_holds_one_picture_and_short_output(name):
 
 
 def test_what_does_not_belong_on_a_page_stops_the_making():
-    core = "I0000 00:00:1 1 port.cc:153] oneDNN custom operations are on.\n"
+    core = "TensorFlow loads\nI0000 00:00:1 1 port.cc:153] oneDNN custom operations.\n"
     line = nbformat.v4.new_output("stream", name="stdout", text="a\n")
     more = nbformat.v4.new_output("stream", name="stdout", text="b\n")
     quiet = nbformat.v4.new_output("stream", name="stderr", text=core)
     picture = nbformat.v4.new_output("display_data", {"image/png": ""})
-    tidy = notebooks_all.tidy([line, quiet, picture, more])
+    place = nbformat.v4.new_output("display_data", {"text/html": ""})
+    tidy = notebooks_all.tidy([place, line, quiet, more, picture])
     assert [tidy[0], tidy[1].text, len(tidy)] == [picture, "a\nb\n", 2]
     for strange in "Traceback (most recent call last)\n", core + "UserWarning: no\n":
         with pytest.raises(ValueError):
@@ -78,3 +80,13 @@ def test_what_does_not_belong_on_a_page_stops_the_making():
     value = nbformat.v4.new_output("execute_result", {"text/plain": "<at 0x7f>"})
     with pytest.raises(ValueError):
         notebooks_all.tidy([value])
+
+
+@each_notebook
+def test_constants_that_papermill_puts_behind_setup_are_what_it_runs_with(name):
+    """Setup has nothing but constants: what follows from them comes later."""
+    (setup,) = [c for c in read(name).cells if c.metadata.get("tags") == ["parameters"]]
+    assert setup.source.startswith("num_") or "flag(" in setup.source.split("\n")[0]
+    for node in ast.parse(setup.source).body:
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        assert "flag" in names or "III" in names

@@ -88,6 +88,7 @@ def test_the_series_depends_on_the_seed_alone(run):
 @pytest.mark.parametrize("right, wrong, verdicts", [
     ("h_w_S + bias)\n", "h_w_S + 1.01 * bias)\n", "NO yes yes yes"),
     ("np.roll(kernel, -rnn_size,", "np.roll(kernel, 0,", "yes NO yes yes"),
+    ("sess.run([val1, state],", "sess.run([val1, 1.01 * state],", "yes yes NO yes"),
     ("another\", _val1[::-1],", "another\", _val1,", "yes yes yes NO"),
 ])
 def test_a_claim_that_is_not_so_is_told(run, tmp_path, capsys, right, wrong, verdicts):
@@ -201,6 +202,112 @@ def test_run_ahead_feeds_its_own_forecasts(run):
     np.testing.assert_allclose(forecast, values[40:], atol=1e-4)
 
 
+def test_an_epochs_printed_loss_is_the_mean_of_its_batches(run, capsys):
+    rnn = run("rnn_internals.py", QUICK + " --num_epochs 7")
+    told = re.findall(r"Epoch +(\d+) loss (\d\.\d{4})", capsys.readouterr().out)
+    by_epoch = np.reshape(rnn.losses, (7, rnn.num_batches)).mean(axis=1)
+    assert [int(epoch) for epoch, _ in told] == [1, 6, 7]
+    np.testing.assert_allclose([float(loss) for _, loss in told], by_epoch[[0, 5, 6]],
+                               atol=5.1e-5)
+
+
+def test_how_far_back_it_looks_equals_finite_differences(run):
+    rnn = run("rnn_internals.py", QUICK)
+    with rnn.val1.graph.as_default(), rnn.tf.Session() as sess:
+        weights = set_weights(rnn, sess)
+        rnn.looks_back.__globals__["sess"] = sess
+        found = rnn.looks_back()
+
+    def forecasts(lines):
+        S = np.zeros((len(lines), 7))
+        for x in lines.swapaxes(0, 1):
+            S = np.tanh(np.hstack([x, S]) @ weights["kernel"] + weights["bias"])
+        return S @ weights["O_w"][:, 0] + weights["O_b"]
+
+    assert rnn.lines.shape == (50, 30, 3)
+    assert (rnn.lines[-1] == rnn.windows[-30:, :-1]).all()
+    assert len(found) == 30
+    for back in (0, 1, 4, 9):
+        gradients = []
+        for feature in range(3):
+            step = np.zeros((30, 3))
+            step[29 - back, feature] = 1e-5
+            change = forecasts(rnn.lines + step) - forecasts(rnn.lines - step)
+            gradients.append(change / 2e-5)
+        expected = np.linalg.norm(gradients, axis=0).mean()
+        assert found[back] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert found[0] > 1.5 * found[9]
+
+
+# --- A series of one's own ---
+def walk_of(length):
+    """Return a random walk with a period of 7, as a shop's sales might have it."""
+    numbers = np.random.RandomState(0)
+    return 200 + 30 * np.sin(np.arange(length) * 2 * np.pi / 7) + numbers.randn(length)
+
+
+def test_a_csv_columns_forecast_stands_beside_naive_ones_that_follow_from_it(
+        run, tmp_path, capsys):
+    values = walk_of(120).round(3)
+    lines = [f"2020-01-01,{value},x" for value in values]
+    (tmp_path / "sales.csv").write_text("day,sold,note\n" + "\n".join(lines))
+    rnn = run("rnn_internals.py", "--data sales.csv --column 1 --period 7 --seed 2"
+              " --num_epochs 40 --plot p.png --predictions out/n.npz")
+    out = capsys.readouterr().out
+    np.testing.assert_allclose(rnn.series, values)
+    errors = dict(rnn.all_errors)
+    assert set(errors) == {"the value before", "a fit to 3 values", "the network",
+                           "the value 7 steps ago"}
+    assert errors["the value before"] == pytest.approx(
+        np.sqrt(np.mean(np.diff(values)[-24:] ** 2)))
+    assert errors["the value 7 steps ago"] == pytest.approx(
+        np.sqrt(np.mean((values[7:] - values[:-7])[-24:] ** 2)))
+    assert errors["the network"] < errors["the value before"] / 4  # at most 0.16
+
+    with np.load("out/n.npz") as kept:
+        forecast = kept["forecast"]
+    assert forecast.shape == (24,)
+    told = out.rsplit("After the last value of all the network expects ", 1)[1].split()
+    np.testing.assert_allclose([float(word) for word in told], forecast[:8], rtol=1e-3)
+    ahead = rnn.mean + rnn.scale * rnn.run_ahead(rnn.scaled[-103:])
+    np.testing.assert_allclose(forecast, ahead)
+    really = 200 + 30 * np.sin(np.arange(120, 127) * 2 * np.pi / 7)
+    assert abs(forecast[:7] - really).max() < 8  # over 5 seeds at most 4.2
+
+
+@pytest.mark.parametrize("text", ["7.5\n", "\ufeff7.5\n", "sold\n7.5\n"])
+def test_numbers_one_a_line_may_have_a_heading_and_the_forecast_no_period(
+        run, tmp_path, text):
+    (tmp_path / "a.txt").write_text(text + "\n".join(map(str, walk_of(60))), "utf-8")
+    rnn = run("rnn_internals.py", "--data a.txt --num_epochs 1 --plot p.png")
+    assert rnn.series[0] == 7.5 and len(rnn.series) == 61
+    assert set(rnn.all_errors) == {"the value before", "a fit to 3 values",
+                                   "the network"}
+    assert len(rnn.forecast_axes.lines) == 2  # no waves to compare with
+
+
+@pytest.mark.parametrize("text, flags, words", [
+    ("1\n2\nnan\n4\n" * 50, "", "--column 0 has no number in place 3"),
+    ("1\n2\ninf\n4\n" * 50, "", "--column 0 has no number in place 3"),
+    ("to be or not to be\n" * 90, "", "--column 0 has no number in place 1"),
+    ("1\n2\n3\n", "", "3 values to learn from do not fill one such batch"),
+    ("", "", "0 values to learn from do not fill one such batch"),
+    ("5\n" * 90, "", "its numbers are all the same"),
+    ("1,2\n3\n" * 90, "--column 1", "not each of its lines has a --column 1"),
+    ("1,2\n3,5\n" * 90, "--column -2", "--column -2 is not in [-1"),
+    ("1\n3\n" * 50, "--period 80", "--period 80 is longer than the 80 values"),
+    ("\x80", "", "codec can't decode"),
+])
+def test_a_series_that_is_none_gets_one_line(refused, tmp_path, text, flags, words):
+    (tmp_path / "a.csv").write_bytes(text.encode("latin-1"))
+    assert words in refused("rnn_internals.py", f"--data a.csv {flags}")
+
+
+@pytest.mark.parametrize("name", ["nowhere.txt", "."])
+def test_a_series_that_cannot_be_read_gets_one_line(refused, name):
+    assert f"--data {name}: " in refused("rnn_internals.py", f"--data {name}")
+
+
 def test_5_seeds_forecast_better_than_all_naive_ones(run):
     """Over 5 seeds and 10 epochs 1.27 to 1.40; the best naive ones 1.52 to 1.59."""
     for seed in (1, 2, 3, 4, 5):
@@ -219,7 +326,7 @@ def test_picture_has_the_numbers_the_errors_and_the_forecast(run, tmp_path):
     assert {"[1 2 3]", "[13 14 15]", "val1", "val1[0, 4]", "$S_{t+4}$"} <= set(texts)
     # In the first of 3 epochs, of 13 batches, it is measured before the end as well.
     assert rnn.num_batches == 13
-    expected = [1 / 13, 9 / 13, 1, 2, 3]
+    expected = [*np.arange(1, 14, 2) / 13, 2, 3]
     np.testing.assert_allclose(rnn.error_line.get_xdata(), expected)
     assert list(rnn.error_line.get_ydata()) == rnn.network_errors
 

@@ -14,11 +14,12 @@ import subprocess
 import sys
 import time
 import tokenize
+import unittest.mock
 
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT, is_from_cpp, is_whole_png, users_environment
+from conftest import ROOT, is_of_the_start, is_whole_png, users_environment
 from nbclient import NotebookClient
 
 SCRIPTS = sorted(os.path.basename(p) for p in glob.glob(os.path.join(ROOT, "*.py")))
@@ -47,7 +48,8 @@ FACTS = {
         "scopes": ["The_2_lines_of_code", "Time-series_forecasting"],
         "short": "--num_epochs 2 --batch_size 4 --number_of_steps 6"
         " --number_of_features 2 --rnn_size 5",
-        "lines": r"|The (batch|arrays|first line) .+|Time step t.*: x = .+|  .+"
+        "lines": r"|(The|After the) (batch|arrays|first line|last value) .+|  .+"
+        r"|Time step t.*: x = .+"
         r"|Is it so\? .+|Epoch +\d+ loss \d\.\d+|Root mean square .+",
     },
     "char_rnn.py": {
@@ -58,9 +60,10 @@ FACTS = {
         "scopes": ["Data_placeholders", "Training", "Sampling", "rnn_inputs"],
         "short": "--num_epochs 1 --batch_size 400 --num_steps 40 --num_layers 2"
         " --num_hidden_units 9",
-        "lines": r"Checkpoints in char_rnn_1|\d+ characters to learn from, \d+ to .+"
+        "lines": r"Reading python|\d+ characters to learn from, \d+ to .+"
         r"|(guessing|single characters|pairs) +\d.+|Epoch  1  training .+|  \| .*"
-        r"|At temperature (0.5|1.0):|the network after epoch 1 is in char_rnn_1",
+        r"|At temperature (0.5|1.0):|(Checkpoints|the network after epoch 1 is) in"
+        r" char_rnn_1",
         "leaves": ["char_rnn_1"],
     },
     "seq_classify.py": {
@@ -70,7 +73,7 @@ FACTS = {
         "scopes": ["Simulating_Time_Steps", "Sequence_Classification"],
         "short": "--num_epochs 2 --num_batches 9 --batch_size 4 --num_units 50"
         " --num_layers 3 --truncated_backprop_length 7",
-        "lines": r"Epoch +\d error \S+% loss \S+, \d+ examples/s",
+        "lines": r"Drawing digits|Epoch +\d error \S+% loss \S+, \d+ examples/s",
     },
     "seq_label.py": {
         "headings": "Defining the Network | Simulating Time Steps | Sequence Labelling",
@@ -79,7 +82,7 @@ FACTS = {
         "short": "--num_epochs 2 --num_batches 9 --batch_size 4 --num_units 50"
         " --num_layers 3 --truncated_backprop_length 6 --hidden_units 10",
         "lines": r"Epoch +\d error \S+%, of words \S+%, loss \S+, \d+ examples/s"
-        r"|\S+% if padding were a letter that is always read right",
+        r"|Drawing words|\S+% if padding were a letter that is always read right",
     },
     "char_rnn_cluster.py": {"headings": ""},  # ours; tests/test_cluster.py runs it
 }
@@ -137,7 +140,7 @@ def test_loading_lines_and_the_common_cell_are_the_same(script):
     first = read("echo_rnn.py")
     assert LOADING.findall(read(script)) == LOADING.findall(first) != []
     common = [text for name, text in cells(first).items() if "same in every" in name]
-    assert len(common) == 3
+    assert len(common) == 5
     for cell in common:
         assert cell.strip() in read(script)
 
@@ -147,10 +150,11 @@ def test_the_lesson_comes_first_and_the_picture_directly_before_its_use(script):
     text = read(script)
     setup = text.index("# %% Setup")
     saved_run = "# %% A saved run" in text
-    assert text[:setup].count("\n") < (92 if saved_run else 70)
+    assert text[:setup].count("\n") < (95 if saved_run else 72)
     if script != "char_rnn_cluster.py":
         use = text.index("picture = LivePicture(")
-        assert use - text.index("class LivePicture:") < 4000 < use - setup
+        assert use - text.index("class LivePicture:") < 4500 < use - setup
+        assert 'plot_file, (12, 6.3))' in text[use:]  # inches: it fits a small screen
 
 
 def test_functions_of_one_name_have_one_text():
@@ -269,9 +273,107 @@ def test_bad_flags_get_one_line(script, flags, refused):
 @each_with_picture
 def test_a_place_that_cannot_be_written_to_gets_one_line(script, refused, tmp_path):
     (tmp_path / "file").write_text("precious")
-    for flags in ["--plot nowhere/p.png", "--plot p.xyz", "--plot p", "--plot .png",
-                  "--logdir file", "--logdir file/log"]:
+    (tmp_path / "folder.png").mkdir()
+    for flags in ["--plot file/p.png", "--plot p.xyz", "--plot p", "--plot .png",
+                  "--plot folder.png", "--logdir file", "--logdir file/log"]:
         assert flags in refused(script, flags)
+
+
+@pytest.mark.parametrize("script", ["rnn_internals.py", "seq_classify.py",
+                                    "seq_label.py"])
+def test_a_place_for_predictions_is_tried_before_the_training(
+        script, refused, tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    for flags in ["--predictions folder.npz", "--predictions p.csv",
+                  "--predictions old.png/p.npz"]:
+        assert flags in refused(script, flags)
+
+
+def test_a_file_that_may_not_be_written_is_refused_and_a_folder_is_made(
+        run, refused, tmp_path, monkeypatch):
+    """As root all may be written: what open() says is made up."""
+    real_open = open
+
+    def open_but(file, mode="r", *args, **kwargs):
+        if file == "old.png" and mode != "r":
+            raise PermissionError(13, "Permission denied")
+        return real_open(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", open_but)
+    assert "Permission denied" in refused("echo_rnn.py", "--plot old.png")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run("echo_rnn.py", FACTS["echo_rnn.py"]["short"] + " --plot images/of/echo.PNG")
+    assert os.listdir("images/of") == ["echo.PNG"]
+
+
+FILES = {"seq_classify.py": ["p.png", "n.npz"], "seq_label.py": ["p.png", "n.npz"]}
+
+
+@each_with_picture
+def test_on_a_full_disk_training_goes_on_and_old_files_stay(script, start, tmp_path):
+    """No file may have more than 5000 bytes here: writing more fails, as it does there.
+
+    Each failure is told in one line, once.
+    """
+    resource = pytest.importorskip("resource", reason="skipped: not on Windows")
+    files = FILES.get(script, ["p.png"])
+    for name in files:
+        (tmp_path / name).write_bytes(b"precious")
+    flags = FACTS[script]["short"] + " --plot p.png --logdir log"
+    flags += " --predictions n.npz" * (len(files) > 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        training = start(script, flags)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    status, out, err = training.end()
+    assert (status, err) == (0, "")
+    for name in [*files, f"log/{script[:-3]}_1/events.out.tfevents"]:
+        assert len(re.findall(rf"^{name}\S* is not written: ", out, re.M)) == 1, out
+    for name in files:
+        assert (tmp_path / name).read_bytes() == b"precious"
+    assert not glob.glob(str(tmp_path / "*.part"))
+    epochs = re.search("--num_epochs (.)", flags).group(1)
+    assert f"poch  {epochs}" in out or script == "echo_rnn.py" and "epoch 1\n" in out
+
+
+@each_with_picture
+def test_window_and_ctrl_c_wait_for_few_and_small_runs_of_the_session(script, run,
+                                                                      tmp_path):
+    """Between two answers of the picture at most four runs, as small as a step's.
+
+    The rows that are fed count: those of a validation are no more than three batches.
+    """
+    made = "picture = LivePicture("
+    before, after = read(script).split(made)
+    line, rest = after.split("\n", 1)
+    watched = f"""{before}{made}{line}
+runs, answer, run_session = [[]], picture.answer, tf.Session.run
+picture.answer = lambda: (runs.append([]), answer())
+
+
+def run_noted(self, fetches, feed_dict=None, *args, **kwargs):
+    fed = [np.shape(value) for value in (feed_dict or {{}}).values()]
+    runs[-1].append(max((shape[0] for shape in fed if shape), default=0))
+    return run_session(self, fetches, feed_dict, *args, **kwargs)
+
+
+tf.Session.run = run_noted
+{rest}
+tf.Session.run = run_session
+"""
+    (tmp_path / script).write_text(watched, encoding="utf-8")
+    flags = FACTS[script]["short"] + " --plot p.png"
+    names = run(str(tmp_path / script), flags)
+    batch_size = int(re.search(r"--batch_size (\d+)", flags).group(1))
+    training = names.runs[1:-1]
+    assert len(training) > 10
+    if script == "rnn_internals.py":
+        training = [each for each in training if len(each) < 72]  # it runs ahead
+    assert max(map(len, training)) <= 4
+    assert max(rows for each in training for rows in each) <= max(3 * batch_size, 50)
 
 
 @each_script
@@ -387,12 +489,48 @@ def test_greek_chinese_and_arabic_are_written_whatever_the_pipe(
     assert set("μῆνιν道常بس") <= set(out)
 
 
+def test_what_is_written_to_a_closed_output_is_utf_8_all_the_same(tmp_path):
+    (tmp_path / "text.txt").write_text("μῆνιν ἄειδε θεά\n" * 300, encoding="utf-8")
+    flags = FACTS["char_rnn.py"]["short"].replace("400", "20") + " --data text.txt"
+    words = ["sh", "-c", 'exec "$0" "$@" >&-', sys.executable,
+             os.path.join(ROOT, "char_rnn.py"), *flags.split()]
+    env = users_environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    done = subprocess.run(words, cwd=str(tmp_path), env=env, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (tmp_path / "char_rnn_1" / "settings.json").exists()
+
+
 def test_a_closed_standard_output_and_error_end_nothing(tmp_path):
     words = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable,
              os.path.join(ROOT, "echo_rnn.py"), *FACTS["echo_rnn.py"]["short"].split()]
     done = subprocess.run(words, cwd=str(tmp_path), env=users_environment())
     assert done.returncode == 0
     assert is_whole_png(tmp_path / "echo_rnn.png")
+
+
+@each_script
+def test_ctrl_c_while_tensorflow_loads_is_one_line(script, start):
+    training = start(script)
+    line = training.process.stderr.readline()
+    assert line == "TensorFlow loads\n"
+    training.interrupt()
+    status, out, err = training.end()
+    assert status in (-signal.SIGINT, 1)  # 1 is Python 3.7's
+    assert (out, err.splitlines()[-1:]) == ("", ["Interrupted"])
+    assert "Traceback" not in err
+
+
+def test_tensorflow_is_told_to_warn_of_nothing_before_it_loads(run):
+    """On Windows it warns of names that are deprecated, while it is imported."""
+    import logging
+    logger = logging.getLogger("tensorflow")
+    run("echo_rnn.py", FACTS["echo_rnn.py"]["short"] + " --plot p.png")
+    record = logger.makeRecord("", logging.WARNING, "", 0, "old", (), None)
+    error = logger.makeRecord("", logging.ERROR, "", 0, "bad", (), None)
+    assert not logger.filter(record) and logger.filter(error)
+    for script in SCRIPTS:
+        text = read(script)
+        assert text.index("addFilter(") < text.index("import tensorflow.compat.v1")
 
 
 # --- What is not installed ---
@@ -419,13 +557,14 @@ def test_without_tf_keras_one_line_says_what_to_install(start, tmp_path):
 @each_with_picture
 def test_logdir_holds_the_curves_and_a_graph_that_reads_like_the_article(script, run):
     names = run(script, FACTS[script]["short"] + " --plot p.png --logdir log")
-    (path,) = glob.glob("log/*")
+    (path,) = glob.glob(f"log/{script[:-3]}_1/*tfevents*")
     events = list(names.tf.train.summary_iterator(path))
     curves = collections.defaultdict(list)
     for event in sorted(events, key=lambda event: event.step):
         for value in event.summary.value:
             curves[value.tag].append(value.simple_value)
     known = FACTS[script]["curves"](names)
+    assert events[0].file_version == "brain.Event:2"
     assert curves.keys() == known.keys()
     for tag in known:
         np.testing.assert_allclose(curves[tag], known[tag], rtol=1e-6)
@@ -434,13 +573,34 @@ def test_logdir_holds_the_curves_and_a_graph_that_reads_like_the_article(script,
     assert set(FACTS[script]["scopes"]) <= {node.name.split("/")[0] for node in nodes}
 
 
+def test_each_run_writes_curves_of_its_own_and_a_resumed_one_goes_on_in_its_own(run):
+    flags = FACTS["char_rnn.py"]["short"] + " --num_batches 3 --plot p.png --logdir log"
+    run("char_rnn.py", flags)
+    run("char_rnn.py", flags)
+    assert sorted(os.listdir("log")) == ["char_rnn_1", "char_rnn_2"]
+    first, second = (f"--resume --checkpoint_dir char_rnn_{i}" for i in (1, 2))
+    names = run("char_rnn.py", f"{first} --num_epochs 3 --logdir log --plot p.png")
+    run("char_rnn.py", f"{second} --num_epochs 2 --plot p.png")  # no --logdir
+    run("char_rnn.py", f"{second} --num_epochs 3 --plot p.png --logdir log")
+    assert sorted(os.listdir("log")) == ["char_rnn_1", "char_rnn_2"]
+    run("char_rnn.py", f"{second} --num_epochs 4 --plot p.png --logdir log2")
+    assert os.listdir("log2") == ["char_rnn_1"]
+
+    files = sorted(glob.glob("log/char_rnn_1/*tfevents*"))
+    before, after = (list(names.tf.train.summary_iterator(path)) for path in files)
+    steps = [max(e.step for e in before if e.HasField("summary"))]
+    steps += [e.step for e in after if e.HasField("session_log")]
+    steps += [min(e.step for e in after if e.HasField("summary"))]
+    assert steps[0] < steps[1] <= steps[2]  # TensorBoard drops what is later than that
+
+
 # --- Wherever it is pasted ---
 @each_with_picture
 def test_on_standard_input_it_stands_alone_and_prints_only_its_lines(script, tmp_path):
     words = [sys.executable, "-", *FACTS[script]["short"].split()]
     done = subprocess.run(words, input=read(script).encode(), cwd=str(tmp_path),
                           env=users_environment(), capture_output=True)
-    own = [e for e in done.stderr.decode().splitlines() if not is_from_cpp(e)]
+    own = [e for e in done.stderr.decode().splitlines() if not is_of_the_start(e)]
     assert (done.returncode, own) == (0, [])
     picture = script.replace(".py", ".png")
     for line in done.stdout.decode().splitlines():
@@ -493,8 +653,7 @@ def pictures(outputs):
 def test_runs_cell_by_cell_in_a_notebook_and_again(script, tmp_path):
     sources = list(cells(made_small(script)).values())
     (graph,) = [i for i, s in enumerate(sources) if "tf.reset_default_graph()" in s]
-    (training,) = [i for i, s in enumerate(sources)
-                   if "\nwith picture, log" in s]
+    (training,) = [i for i, s in enumerate(sources) if "\nwith picture" in s]
     leaks = """import gc
 gc.collect()
 sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]
@@ -504,13 +663,55 @@ sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]
     assert left[0]["data"]["text/plain"] == "[True, 1, []]"
     with_pictures = [i for i, each in enumerate(outputs) if pictures(each)]
     assert with_pictures == [training, training + len(sources) - graph]
+    # The live one's place is empty, and the last one stands at the end, where consoles
+    # that know no updates show it.
+    live = [o for o in outputs[training] if o.output_type == "display_data"]
+    assert [dict(each.data) for each in live[:-1]] == [{"text/html": ""}]
     first, again = (pictures(outputs[i]) for i in with_pictures)
-    assert len(first) == 1  # that one was live
+    assert len(first) == 1 and live[-1] is first[0]
     assert first[0]["data"] == again[0]["data"]  # the same seed, the same picture
 
 
+def test_with_a_notebooks_own_backend_it_is_drawn_as_inline_does(tmp_path):
+    use = "import matplotlib\nmatplotlib.use('nbagg')\n"  # %matplotlib notebook
+    (outputs,) = run_notebook([use + made_small("echo_rnn.py")], tmp_path)
+    assert len(pictures(outputs)) == 1 and os.listdir(str(tmp_path)) == []
+
+
+def test_ctrl_c_in_a_notebook_ends_with_its_last_picture(tmp_path):
+    text = made_small("echo_rnn.py")
+    there = "            loss_list.append("
+    assert text.count(there) == 1
+    text = text.replace(there, "            if batch_idx == 9: "
+                        "os.kill(os.getpid(), signal.SIGINT)\n" + there)
+    (outputs,) = run_notebook([text], tmp_path)
+    assert outputs[-1] in pictures(outputs) and len(pictures(outputs)) == 1
+
+
+def test_the_picture_is_seen_anew_where_updates_are_not_known(tmp_path):
+    """As in Spyder's console and qtconsole: only what is displayed first is shown."""
+    from jupyter_client.manager import start_new_kernel
+    os.environ.pop("MPLBACKEND", None)
+    manager, client = start_new_kernel(cwd=str(tmp_path))
+    shown = []
+    try:
+        client.execute_interactive(
+            made_small("echo_rnn.py"), timeout=600,
+            output_hook=lambda message: shown.append(message))
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+        os.environ["MPLBACKEND"] = "agg"
+    kinds = [m["msg_type"] for m in shown if "display_data" in m["msg_type"]]
+    assert (kinds[0], kinds[-1], kinds.count("display_data")) == (
+        "display_data", "display_data", 2)
+    first, *_, last = [m["content"]["data"].get("image/png") for m in shown
+                       if m["msg_type"] == "display_data"]
+    assert first != last  # an empty one, and that of the end
+
+
 @pytest.mark.parametrize("script, flags, least", [
-    ("echo_rnn.py", "--num_epochs 1 --total_series_length 7500", 40),  # 100 batches
+    ("echo_rnn.py", "--num_epochs 1 --total_series_length 7500", 30),
     ("rnn_internals.py", "--num_epochs 20 --series_length 400", 20),
     ("seq_classify.py", "--num_epochs 2 --num_batches 100 --num_units 3", 20),
     ("seq_label.py", "--num_epochs 2 --num_batches 100 --num_units 3", 20),
@@ -523,16 +724,17 @@ def test_the_first_steps_are_in_slow_motion_in_a_notebook(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, *flags.split()])
     made = "picture = LivePicture("
-    before, after = read(script).split(made)
+    text = read(script).replace("self.start + 15", "self.start + 1000")
+    before, after = text.split(made)
     line, rest = after.split("\n", 1)
     watched = f"""{before}{made}{line}
 picture.notebook = True
-picture.draw = lambda: None
+picture.show = lambda: setattr(picture, "output", of_mock)
 {rest}"""
-    names = {"__file__": script, "__doc__": "", "__name__": "__main__"}
+    names = {"__file__": script, "__doc__": "", "__name__": "__main__",
+             "of_mock": unittest.mock.Mock()}
     exec(compile(watched, script, "exec"), names)
     assert least <= len(pauses) <= least + 15
-    assert np.median(pauses) > 0.05
 
 
 @each_with_picture

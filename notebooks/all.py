@@ -56,12 +56,15 @@ def make(name):
         is_folded = "Skip" in heading or heading == "Imports"
         made.append(nbf.new_code_cell(source, id=place,
                                       metadata=FOLDED if is_folded else {}))
+        if heading == "Setup":  # papermill puts other constants behind it
+            made[-1].metadata["tags"] = ["parameters"]
     return nbf.new_notebook(cells=made, metadata=METADATA)
 
 
-def is_from_tensorflows_core(line):
-    """Tell whether it is one of those lines that no setting keeps it from writing."""
-    return line.startswith("WARNING: All log messages before absl::") or (
+def is_of_the_start(line):
+    """Tell whether it is of TensorFlow's start: ours, or its core's."""
+    return line == "TensorFlow loads" or line.startswith(
+        "WARNING: All log messages before absl::") or (
         line[:1] in "IWE" and line[1:5].isdigit() or not line.strip())
 
 
@@ -74,11 +77,12 @@ def tidy(outputs):
     pictures, printed = [], []
     for output in outputs:
         if output.output_type == "display_data":
-            pictures.append(output)
+            if "image/png" in output.data:  # not the empty place of the live one
+                pictures.append(output)
         elif output.output_type == "stream" and output.name == "stdout":
             printed.append(output)
         elif output.output_type != "stream" or not all(
-                map(is_from_tensorflows_core, output.text.splitlines())):
+                map(is_of_the_start, output.text.splitlines())):
             raise ValueError(f"This does not belong on a page: {output}")
     for output in printed[1:]:
         printed[0].text += output.text

@@ -15,13 +15,18 @@ ECHO_RNN = os.path.join(os.path.dirname(HERE), "echo_rnn.py")
 frames = []
 
 
-def keep_frame(slow_motion):
-    if not slow_motion:
+def is_due(slow_motion):
+    if len(names["loss_list"]) > 80:
         raise KeyboardInterrupt  # as Ctrl-C does, it ends the training
-    image = io.BytesIO()
-    names["figure"].savefig(image, dpi=75)
-    frame = Image.open(image).convert("RGB")
-    frames.append(frame.quantize(64, method=Image.Quantize.FASTOCTREE))
+    return slow_motion
+
+
+def keep_frame():
+    if names.get("loss_list"):  # else it is the empty picture before the training
+        image = io.BytesIO()
+        names["figure"].savefig(image, dpi=75)
+        frame = Image.open(image).convert("RGB")
+        frames.append(frame.quantize(64, method=Image.Quantize.FASTOCTREE))
 
 
 with open(ECHO_RNN, encoding="utf-8") as f:
@@ -30,7 +35,7 @@ sys.argv = [ECHO_RNN, "--plot", "unused.png"]
 names = {"__file__": ECHO_RNN, "__doc__": __doc__}
 exec(compile(cells, ECHO_RNN, "exec"), names)
 picture = names["picture"]
-picture.redraw, picture.save = keep_frame, lambda: None
+picture.is_due, picture.draw, picture.save = is_due, keep_frame, lambda: None
 exec(compile(heading + training, ECHO_RNN, "exec"), names)
 
 path = os.path.join(HERE, "echo_rnn.gif")

@@ -913,7 +913,7 @@ def kept():
         if saved_epoch > 0:
             print(f"{reason}the network after epoch {saved_epoch} is in {run_dir}")
         else:
-            print(f"{reason}nothing saved yet: no epoch was complete")
+            print(f"{reason}no network was saved")
             with contextlib.suppress(OSError):  # not empty, as of a full disk
                 os.rmdir(run_dir)
 

@@ -687,7 +687,7 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
     training.wait_for("Picture in")
     training.interrupt()
     _, out, err = training.end()
-    assert out.endswith("Ctrl-C: nothing saved yet: no epoch was complete\n")
+    assert out.endswith("Ctrl-C: no network was saved\n")
     assert err == ""
     assert sorted(os.listdir(str(tmp_path))) == ["p.png", "text.txt"]
 

@@ -138,17 +138,126 @@ try:
 except ImportError:
     sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
-# %% Sizes of the data. Skip it at first.
-steps, features, out_size = 28, 28, 10  # rows, pixels of a row, digits
+# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
+import zipfile
+import zlib
+
+
+def demand(is_so, fault):
+    """End the run with one line on the fault unless it is so."""
+    if not is_so:
+        parser.error(f"--data {data_name}: {fault}")
+
+
+def whole_numbers(name, array, low, high):
+    """Return the array as int; all in it must be whole numbers from low to high."""
+    demand(array.dtype.kind in "biuf", f"{name} holds {array.dtype}, no whole numbers")
+    is_good = np.isin(array, np.arange(low, high + 1))
+    no_label = ", -1 where there is no label" if low < 0 else ""
+    demand(is_good.all(), f"{name} has {array[~is_good][0]}: wanted are whole numbers,"
+           f" {max(low, 0)} to {high}{no_label}")
+    return array.astype(int)
+
+
+def read_part(arrays, part, label_axes):
+    """Return x, y and length of the part, "train" or "test"; see read_own."""
+    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
+    for name in x_name, y_name:
+        demand(name in arrays, f"{name} is missing")
+    x, y = arrays[x_name], arrays[y_name]
+    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
+    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
+    demand(x.size > 0, f"{x_name} {x.shape} is empty")
+    demand(y.shape == x.shape[:label_axes],
+           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
+
+    many, steps, _ = x.shape
+    length = arrays.get(length_name, np.full(many, steps))
+    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
+    length = whole_numbers(length_name, length, 1, steps)
+
+    is_real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    x[~is_real] = 0
+    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
+           f"{x_name} has NaN, infinity or more than 1e9")
+    if label_axes == 2:
+        demand(y.dtype.kind in "biuf", f"{y_name} holds {y.dtype}, no whole numbers")
+        y = np.where(is_real, y.astype(float), -1)
+        demand(length_name in arrays or (y[:, -1] != -1).all(), f"{y_name} ends in -1:"
+               f" tell with {length_name} [many] how many steps of each are real")
+    return x, whole_numbers(y_name, y, 1 - label_axes, 9999), length
+
+
+def read_own(label_axes):
+    """Return x, y, length to learn from, the same three to test, the classes' names.
+
+    x: float32 [many, steps, features]. y: int of x's first label_axes axes, -1 where
+    there is no label. length: int [many]. A fault ends the run.
+    """
+    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
+    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
+    try:
+        with np.load(data_name) as own_file:
+            arrays = dict(own_file)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        is_ragged = "Object arrays" in str(error)
+        parser.error(f"--data {data_name}: {error}" + is_ragged * (
+            ". Lists of different lengths? Pad them to one length, and tell with"
+            " length_train, length_test [many] how many steps of each are real"))
+    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
+             "names"]
+    for name in arrays:
+        demand(name in known, f"{name} is none of {', '.join(known)}")
+
+    x_train, y_train, length_train = read_part(arrays, "train", label_axes)
+    x_test, y_test, length_test = read_part(arrays, "test", label_axes)
+    demand(x_train.shape[2] == x_test.shape[2],
+           f"x_test {x_test.shape} has other features than x_train {x_train.shape}")
+    classes = np.unique(y_train[y_train >= 0])
+    highest = max(y_train.max(), y_test.max())
+    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
+    demand(y_test.max() >= 0, "y_test has no label")
+    names = arrays.get("names", np.arange(highest + 1)).astype(str)
+    demand(names.ndim == 1 and len(names) > highest,
+           f"names {names.shape} are not one for each of the classes 0..{highest}")
+    demand("names" in arrays or len(names) <= 2 * len(classes),
+           f"y_train has {len(classes)} classes and goes to {highest}: number them"
+           " 0, 1, 2, …, and tell with length_train where padding begins")
+    largest = np.abs(x_train).max()
+    if largest > 10:
+        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
+
+    steps = max(x_train.shape[1], x_test.shape[1])  # the shorter are padded
+
+    def pad(array, value):
+        missing = [(0, 0)] * array.ndim
+        missing[1] = (0, steps - array.shape[1])
+        return np.pad(array, missing, "constant", constant_values=value)
+
+    if label_axes == 2:
+        y_train, y_test = pad(y_train, -1), pad(y_test, -1)
+    return (pad(x_train, 0), y_train, length_train,
+            pad(x_test, 0), y_test, length_test, names)
+
+
+# %% Sizes of the data
+steps, features, names = 28, 28, list("0123456789")  # rows, pixels of a row, digits
 own_data = data_name not in ["drawn", "mnist"]
 if own_data:
-    # A first look. What is wrong with a file is told below, where it is read.
-    with contextlib.suppress(Exception), np.load(data_name) as own_file:
-        features = own_file["x_train"].shape[2]
-        highest = int(max(own_file["y_train"].max(), own_file["y_test"].max()))
-        out_size = min(max(highest + 1, 2), 10000)
-        if "names" in own_file:
-            out_size = max(2, len(own_file["names"]))
+    print(f"Reading {data_name}")
+    x_train, y_train, length_train, x_test, y_test, length_test, names = read_own(1)
+    _, steps, features = x_train.shape
+    if shift:
+        parser.error(f"--shift {shift} is for images of digits")
+    if truncated_backprop_length and length_train.min() < steps:
+        parser.error("--truncated_backprop_length needs sequences of one length")
+if truncated_backprop_length > steps:
+    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
+if shift >= 14:
+    parser.error(f"--shift {shift} moves too much of 28 x 28 pixels out")
+out_size = max(2, len(names))
 
 # %% Dropout, the same with two threads. The same in both seq scripts. Skip it at first.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
@@ -194,94 +303,12 @@ with tf.name_scope("Sequence_Classification"):
     loss = tf.losses.sparse_softmax_cross_entropy(target, logit)
     decayed_rate = tf.placeholder(tf.float32, [])
     train_step = tf.train.RMSPropOptimizer(decayed_rate).minimize(loss)
-    # What it would say after each row, for the picture.
-    reading = tf.nn.softmax(softmax_layer(output))  # [batch_size, steps, out_size]
 
-# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
-import zipfile
-import zlib
-
-
-def demand(is_so, fault):
-    """End the run with one line on the fault unless it is so."""
-    if not is_so:
-        parser.error(f"--data {data_name}: {fault}")
-
-
-def whole_numbers(name, array, low, high):
-    """Return the array as int; all in it must be whole numbers from low to high."""
-    demand(array.dtype.kind in "iuf", f"{name} holds {array.dtype}, no whole numbers")
-    with np.errstate(invalid="ignore"):  # NaN is none of these
-        good = (array == np.floor(array)) & (low <= array) & (array <= high)
-    demand(good.all(), f"{name} has {array[~good][:1]}: wanted are whole numbers,"
-           f" {np.max(low)} to {high}")
-    return array.astype(int)
-
-
-def read_part(arrays, part, label_axes):
-    """Return x, y, length of "train" or "test", and the classes in it; see read_own."""
-    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
-    for name in x_name, y_name:
-        demand(name in arrays, f"{name} is missing")
-    x, y = arrays[x_name], arrays[y_name]
-    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
-    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
-    demand(x.size > 0, f"{x_name} {x.shape} is empty")
-    demand(y.shape == x.shape[:label_axes],
-           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
-
-    many, steps, _ = x.shape
-    length = arrays.get(length_name, np.full(many, steps))
-    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
-    length = whole_numbers(length_name, length, 1, steps)
-
-    real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
-    x[~real] = 0
-    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
-           f"{x_name} has NaN, infinity or more than 1e9")
-    real_labels = real if label_axes == 2 else np.full(many, True)
-    y = whole_numbers(y_name, y, np.where(real_labels, 0, -9999), 9999)
-    return x.astype(np.float32), y, length, np.unique(y[real_labels])
-
-
-def read_own(label_axes):
-    """Return the training part, the test part and the classes' names of the file.
-
-    A part is x float32 [many, steps, features], y int of x's first label_axes axes and
-    length int [many]. A fault ends the run.
-    """
-    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
-    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
-    try:
-        with np.load(data_name) as own_file:
-            arrays = dict(own_file)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        parser.error(f"--data {data_name}: {error}")
-    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
-             "names"]
-    for name in arrays:
-        demand(name in known, f"{name} is none of {', '.join(known)}")
-
-    *train, classes = read_part(arrays, "train", label_axes)
-    *test, _ = read_part(arrays, "test", label_axes)
-    x_train, x_test = train[0], test[0]
-    demand(x_train.shape[1:] == x_test.shape[1:],
-           f"x_test {x_test.shape} does not fit x_train {x_train.shape}")
-    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
-    highest = max(train[1].max(), test[1].max())
-    if "names" in arrays:
-        names = arrays["names"].astype(str)
-        demand(names.ndim == 1 and len(names) > highest,
-               f"names {names.shape} are not one for each of the classes 0..{highest}")
-    else:
-        names = np.arange(highest + 1).astype(str)
-        demand(len(names) <= 2 * len(classes), f"y_train has {len(classes)} classes and"
-               f" goes to {highest}: number them 0, 1, 2, …")
-    largest = np.abs(x_train).max()
-    if largest > 10:
-        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
-    return train, test, names
-
+# %% Not the article's: what it thinks meanwhile, and what its answer hangs on
+reading = tf.nn.softmax(softmax_layer(output))  # [batch_size, steps, out_size]
+best_two = tf.nn.top_k(logit, 2).values  # [batch_size, 2]
+lead = best_two[:, 0] - best_two[:, 1]  # 0: a little more, and the answer is another
+(pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
 # %% Data: characters as if written by hand. The same in both seq scripts.
 import functools
@@ -306,14 +333,15 @@ def outline(character, font):
     return path.transformed(Affine2D().translate(*-center))
 
 
-def draw(characters, fonts, height, width, distortion):
+def draw(characters, fonts, height, width, distortion, noise):
     """Return images [characters, height, width], black is 1; each has its font.
 
     distortion: how far at most each is turned, leaned (rad) and stretched (share).
+    noise: standard deviation of what is strewn in.
     """
     paper = RendererAgg(width, height, dpi=72)
     pen = paper.new_gc()
-    images = np.random.normal(0, 0.1, (len(characters), height, width))
+    images = np.random.normal(0, noise, (len(characters), height, width))
     for image, character, font in zip(images, characters, fonts):
         turn, lean, wider, taller = np.random.uniform(-distortion, distortion, 4)
         place = Affine2D().rotate(turn).skew(lean, 0).scale(1 + wider, 1 + taller)
@@ -364,26 +392,16 @@ def read_mnist(name, sha256):
     return images / np.float32(255)
 
 
-names = list("0123456789")
-if own_data:
-    own_train, own_test, names = read_own(label_axes=1)
-    steps = own_train[0].shape[1]
-    if truncated_backprop_length and min(own_train[2]) < steps:
-        parser.error("--truncated_backprop_length needs sequences of one length")
-if truncated_backprop_length > steps:
-    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
-if 2 * shift >= min(steps, features):
-    parser.error(f"--shift {shift} moves too much of {steps} x {features} pixels out")
-
-print("Drawing digits" if data_name == "drawn" else f"Reading {data_name}")
 if data_name == "drawn":
+    print("Drawing digits")
     y_train = np.random.randint(10, size=10000)
     y_test = np.random.randint(10, size=2000)
     train_fonts = np.random.choice(TRAIN_FONTS, 10000)
     test_fonts = np.random.choice(TEST_FONTS, 2000)
-    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.25)
-    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.25)
+    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.25, noise=0.1)
+    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.25, noise=0.1)
 elif data_name == "mnist":
+    print("Reading mnist")
     x_train = read_mnist("train-images-idx3-ubyte.gz",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609")
     y_train = read_mnist("train-labels-idx1-ubyte.gz",
@@ -392,10 +410,7 @@ elif data_name == "mnist":
         "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6")
     y_test = read_mnist("t10k-labels-idx1-ubyte.gz",
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")
-if own_data:
-    x_train, y_train, length_train = own_train
-    x_test, y_test, length_test = own_test
-else:
+if not own_data:
     length_train = np.full(len(x_train), steps)
     length_test = np.full(len(x_test), steps)
 
@@ -561,72 +576,118 @@ class LivePicture:
         return error is KeyboardInterrupt
 
 
+# %% What can be had without reading
+shares = np.bincount(y_train, minlength=out_size) / len(y_train)  # of the classes
+guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
+most_frequent = shares.argmax()
+blind_error = np.mean(y_test != most_frequent)
+print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+
 # %% Watching it learn
 picture = LivePicture("seq_classify", plot_file, (12, 6.3))
 figure = picture.figure
 headline = figure.suptitle("", x=0.05, ha="left", size=14)
-grid = figure.add_gridspec(2, 4, left=0.05, right=0.99, top=0.84, bottom=0.1,
-                           wspace=0.3, hspace=0.45, width_ratios=[1, 0.8, 0.8, 1.5])
+grid = figure.add_gridspec(2, 9, left=0.05, right=0.99, top=0.85, bottom=0.11,
+                           wspace=0.08, hspace=0.35,
+                           width_ratios=[17, 4, 13, 7, 2, 13, 7, 5, 22])
 
 loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", xlabel="batch")
 loss_axes.set(xlim=(0, num_epochs * num_batches), yscale="log", ylim=(1e-3, 10))
-loss_axes.axhline(np.log(out_size), color="gray", ls="--", lw=1, label="guessing")
-(loss_line,) = loss_axes.plot([], [], lw=0.8)
+loss_axes.axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
+(loss_line,) = loss_axes.plot([], [], lw=0.5, alpha=0.5)
+(mean_line,) = loss_axes.plot([], [], "b", lw=1.5, label="mean of 50")
 loss_axes.legend(loc="lower left", frameon=False)
 
 error_axes = figure.add_subplot(grid[1, 0], title="Error, %", xlabel="epoch")
 error_axes.set(xlim=(0, num_epochs), ylim=(0, 100))
+error_axes.axhline(100 * blind_error, color="gray", ls="--", lw=1,
+                   label=f"always {names[most_frequent]}")
 (train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="training set")
 (test_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="test set")
-error_axes.legend(frameon=False)
+error_axes.legend(loc="center right", frameon=False)
 
-image_axes, images, thoughts = [], [], []
-for column in 1, 2:
-    axes = figure.add_subplot(grid[0, column], facecolor="lightgray")
-    image_axes.append(axes)
-    images.append(axes.imshow(x_test[0].T, cmap="gray_r", aspect="auto",
-                              vmin=x_test.min(), vmax=x_test.max()))
-    axes = figure.add_subplot(grid[1, column], sharex=axes, facecolor="lightgray")
-    axes.set(xlabel="rows read", ylabel="class")
-    axes.set_title("What it thinks meanwhile", size=9)
+
+def name_classes(axis):
     if out_size <= 12:
-        axes.set_yticks(range(out_size))
-        axes.set_yticklabels(names)
-    thoughts.append(axes.imshow(np.zeros((out_size, steps)), aspect="auto", vmax=1))
+        axis.set_ticks(range(out_size))
+        axis.set_ticklabels(names)
 
-axes = figure.add_subplot(grid[:, 3], title="Test set: what it took for what")
+
+# Two of the test set. Time runs down: each row of a panel is a row of the image.
+images, thoughts, lenses, strengths = [], [], [], []
+upright = 90 if max(map(len, names)) > 2 else 0
+for column in 2, 5:
+    axes = figure.add_subplot(grid[0, column], facecolor="lightgray")
+    images.append(axes.imshow(x_test[0], cmap="gray_r", aspect="auto",
+                              vmin=x_test.min(), vmax=x_test.max()))
+    axes.tick_params("x", labelbottom=False)
+
+    beside = figure.add_subplot(grid[0, column + 1], sharey=axes, facecolor="lightgray")
+    beside.set_title("it thinks", size=9)
+    thoughts.append(beside.imshow(np.zeros((steps, out_size)), aspect="auto", vmax=1))
+    name_classes(beside.xaxis)
+    beside.tick_params("x", labelsize=6, rotation=upright)
+    beside.tick_params("y", left=False, labelleft=False)
+
+    below = figure.add_subplot(grid[1, column], sharey=axes, facecolor="lightgray")
+    below.set_title("What the answer hangs on", loc="left", size=10)
+    below.set_xlabel("more here makes it\nsurer: blue, less: red", size=9)
+    lenses.append(below.imshow(np.zeros((steps, features)), "RdBu", aspect="auto"))
+
+    beside = figure.add_subplot(grid[1, column + 1], sharey=axes)
+    (of_all,) = beside.plot([], [], "gray", lw=1, label="others")
+    (of_this,) = beside.plot([], [], "k", lw=1.5, label="this")
+    strengths.append((of_this, of_all))
+    beside.set_xlabel("by row", size=9)
+    beside.legend(loc="lower right", fontsize=7, frameon=False, handlelength=1)
+    beside.tick_params("y", left=False, labelleft=False)
+    if column == 2:
+        axes.set_ylabel("row read")
+        below.set_ylabel("row read")
+
+axes = figure.add_subplot(grid[:, 8], title="Test set: what it took for what")
 axes.set(xlabel="class by the network", ylabel="true class")
 confusion = axes.imshow(np.zeros((out_size, out_size)), cmap="Blues", vmax=2)
+name_classes(axes.xaxis)
+name_classes(axes.yaxis)
+axes.tick_params("x", rotation=upright)
 count_texts = {}
 if out_size <= 12:
-    axes.set_xticks(range(out_size))
-    axes.set_xticklabels(names)
-    axes.set_yticks(range(out_size))
-    axes.set_yticklabels(names)
     for row, column in np.ndindex(out_size, out_size):
         count_texts[row, column] = axes.text(column, row, "", ha="center", va="center")
 
 
-def plot(epoch_idx, batch_idx, readings):
+def plot(epoch_idx, batch_idx, readings, pulls):
+    """Draw it all; readings and pulls: of the two examples, pulls of others as well."""
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
         told += f" It reads {errors[-1]:.1%} of the test set wrong."
     headline.set_text(told)
 
     loss_line.set_data(range(len(losses)), losses[:])
+    if len(losses) >= 50:
+        means = np.convolve(losses, np.full(50, 1 / 50), "valid")
+        mean_line.set_data(range(49, len(losses)), means)
     train_line.set_data(range(1, len(errors) + 1), np.multiply(train_errors, 100))
     test_line.set_data(range(1, len(errors) + 1), np.multiply(errors, 100))
 
-    for column, (example, _reading) in enumerate(zip(examples, readings)):
+    by_row = np.linalg.norm(pulls, axis=2)  # [many, steps]
+    mean_by_row = np.ma.masked_invalid(by_row).mean(axis=0)
+    for i, example in enumerate(examples):
         end = length_test[example]
-        right, answer = y_test[example], np.argmax(_reading[end - 1])
-        image_axes[column].set_title(
-            f"{names[right]} on its side, read as {names[answer]}", size=9,
-            color="green" if answer == right else "red")
-        rows, thought = x_test[example].copy(), _reading.copy()
+        right, answer = y_test[example], np.argmax(readings[i, end - 1])
+        images[i].axes.set_title(f"{names[right]}, read as {names[answer]}", size=10,
+                                 color="green" if answer == right else "red")
+        rows, thought = x_test[example].copy(), readings[i].copy()
         rows[end:] = thought[end:] = np.nan  # gray: not read
-        images[column].set_data(rows.T)
-        thoughts[column].set_data(thought.T)
+        images[i].set_data(rows)
+        thoughts[i].set_data(thought)
+        lenses[i].set_data(pulls[i])
+        strongest = np.nanmax(abs(pulls[i]))
+        lenses[i].set_clim(-strongest, strongest)
+        for line, strength in zip(strengths[i], [by_row[i], mean_by_row]):
+            line.set_data(strength, range(steps))
+        line.axes.set_xlim(0, 1.1 * max(np.nanmax(by_row[i]), mean_by_row.max()))
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     confusion.set_data(np.sqrt(share))  # the root, so that the few wrong ones show
@@ -655,34 +716,54 @@ def predict(x, lengths):
     return np.concatenate(parts)
 
 
+def window(x, lengths, share):
+    """Return what to feed of sequences; share: of outputs to drop.
+
+    x and lengths: as data and length. Where gradients are to end, these are the last
+    rows, and the state that those before them leave.
+    """
+    before, _state = x[:, :0], sess.run(init_state, {data: x})  # zeros
+    if truncated_backprop_length:
+        before, x = np.split(x, [-truncated_backprop_length], axis=1)
+        _state = sess.run(state, {data: before, init_state: _state, dropout: share})
+    return {data: x, length: lengths - before.shape[1], init_state: _state,
+            dropout: share}
+
+
+def hangs_on(x, lengths):
+    """Return what answers hang on: d lead / d x; NaN where no gradient goes."""
+    pulls = np.full(x.shape, np.nan)
+    feed = window(x, lengths, 0)
+    pulls[:, steps - feed[data].shape[1] :] = sess.run(pull, feed)
+    pulls[np.arange(steps) >= lengths[:, np.newaxis]] = np.nan
+    return pulls
+
+
+def look_inside():
+    """Return what it thinks of the examples, and what answers hang on, of more."""
+    shown = {data: x_test[examples], length: length_test[examples]}
+    _reading = sess.run(reading, shown)
+    more = [*examples, *range(min(batch_size, len(x_test)))]
+    return _reading, hangs_on(x_test[more], length_test[more])
+
+
 log = EventLog(new_folder(os.path.join(logdir, "seq_classify")) if logdir else "")
 with picture:
     losses, train_errors, errors = [], [], []
     counts = np.zeros((out_size, out_size), int)  # [out_size, out_size]
     examples = [0, -1]  # those of the test set that are shown
+    sample = np.random.permutation(len(x_train))[:500]  # to test what is known
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         seconds = 0
         for batch_idx in range(num_batches):
             chosen = np.random.randint(len(x_train), size=batch_size)
             batch = shift_images(x_train[chosen], shift)
-            lengths = length_train[chosen]
 
             start = time.perf_counter()
-            _state = sess.run(init_state, {data: batch})  # zeros
-            if truncated_backprop_length:
-                # The rows before leave a state; no gradient goes back to them.
-                before = batch[:, :-truncated_backprop_length]
-                batch = batch[:, -truncated_backprop_length:]
-                lengths = lengths - before.shape[1]
-                _state = sess.run(state, {data: before, dropout: train_dropout})
-            _loss, _ = sess.run([loss, train_step], feed_dict={
-                data: batch,
-                length: lengths,
-                target: y_train[chosen],
-                init_state: _state,
-                dropout: train_dropout,
-                decayed_rate: learning_rate * decay**epoch_idx,
-            })
+            feed = window(batch, length_train[chosen], train_dropout)
+            feed[target] = y_train[chosen]
+            feed[decayed_rate] = learning_rate * decay**epoch_idx
+            _loss, _ = sess.run([loss, train_step], feed)
             seconds += time.perf_counter() - start
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
@@ -691,16 +772,15 @@ with picture:
             log.add_point("loss", _loss, len(losses) - 1)
             # Each run draws numbers for dropout: when it comes must not be up to the
             # clock, or no run could be repeated.
-            is_fifth = batch_idx % 5 == 0
-            if is_fifth:
-                shown = {data: x_test[examples], length: length_test[examples]}
-                _readings = sess.run(reading, shown)
+            is_tenth = batch_idx % 10 == 0
+            if is_tenth:
+                looks = look_inside()
             # Slow motion: the loss falls fastest in the first epoch.
-            if picture.is_due(slow_motion=is_fifth and epoch_idx == 0):
-                plot(epoch_idx, batch_idx, _readings)
+            if picture.is_due(slow_motion=is_tenth and epoch_idx == 0):
+                plot(epoch_idx, batch_idx, *looks)
 
-        known = predict(x_train[:500], length_train[:500]).argmax(axis=1)
-        train_errors.append(np.mean(known != y_train[:500]))
+        known = predict(x_train[sample], length_train[sample]).argmax(axis=1)
+        train_errors.append(np.mean(known != y_train[sample]))
         probabilities = predict(x_test, length_test)  # [len(x_test), out_size]
         answers = probabilities.argmax(axis=1)
         errors.append(np.mean(answers != y_test))
@@ -712,10 +792,9 @@ with picture:
             write_file(predictions_file, np.savez, answers=answers,
                        probabilities=probabilities, names=names)
         log.add_point("error", errors[-1], len(losses))
-        shown = {data: x_test[examples], length: length_test[examples]}
-        _readings = sess.run(reading, shown)
+        looks = look_inside()
         if picture.is_due() or epoch_idx == num_epochs - 1:
-            plot(epoch_idx, batch_idx, _readings)
+            plot(epoch_idx, batch_idx, *looks)
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
                    f" loss {np.mean(losses[-num_batches:]):.4f},"
                    f" {num_batches * batch_size / seconds:.0f} examples/s")

@@ -156,18 +156,126 @@ try:
 except ImportError:
     sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
-# %% Sizes of the data. Skip it at first.
+# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
+import zipfile
+import zlib
+
+
+def demand(is_so, fault):
+    """End the run with one line on the fault unless it is so."""
+    if not is_so:
+        parser.error(f"--data {data_name}: {fault}")
+
+
+def whole_numbers(name, array, low, high):
+    """Return the array as int; all in it must be whole numbers from low to high."""
+    demand(array.dtype.kind in "biuf", f"{name} holds {array.dtype}, no whole numbers")
+    is_good = np.isin(array, np.arange(low, high + 1))
+    no_label = ", -1 where there is no label" if low < 0 else ""
+    demand(is_good.all(), f"{name} has {array[~is_good][0]}: wanted are whole numbers,"
+           f" {max(low, 0)} to {high}{no_label}")
+    return array.astype(int)
+
+
+def read_part(arrays, part, label_axes):
+    """Return x, y and length of the part, "train" or "test"; see read_own."""
+    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
+    for name in x_name, y_name:
+        demand(name in arrays, f"{name} is missing")
+    x, y = arrays[x_name], arrays[y_name]
+    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
+    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
+    demand(x.size > 0, f"{x_name} {x.shape} is empty")
+    demand(y.shape == x.shape[:label_axes],
+           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
+
+    many, steps, _ = x.shape
+    length = arrays.get(length_name, np.full(many, steps))
+    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
+    length = whole_numbers(length_name, length, 1, steps)
+
+    is_real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    x[~is_real] = 0
+    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
+           f"{x_name} has NaN, infinity or more than 1e9")
+    if label_axes == 2:
+        demand(y.dtype.kind in "biuf", f"{y_name} holds {y.dtype}, no whole numbers")
+        y = np.where(is_real, y.astype(float), -1)
+        demand(length_name in arrays or (y[:, -1] != -1).all(), f"{y_name} ends in -1:"
+               f" tell with {length_name} [many] how many steps of each are real")
+    return x, whole_numbers(y_name, y, 1 - label_axes, 9999), length
+
+
+def read_own(label_axes):
+    """Return x, y, length to learn from, the same three to test, the classes' names.
+
+    x: float32 [many, steps, features]. y: int of x's first label_axes axes, -1 where
+    there is no label. length: int [many]. A fault ends the run.
+    """
+    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
+    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
+    try:
+        with np.load(data_name) as own_file:
+            arrays = dict(own_file)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        is_ragged = "Object arrays" in str(error)
+        parser.error(f"--data {data_name}: {error}" + is_ragged * (
+            ". Lists of different lengths? Pad them to one length, and tell with"
+            " length_train, length_test [many] how many steps of each are real"))
+    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
+             "names"]
+    for name in arrays:
+        demand(name in known, f"{name} is none of {', '.join(known)}")
+
+    x_train, y_train, length_train = read_part(arrays, "train", label_axes)
+    x_test, y_test, length_test = read_part(arrays, "test", label_axes)
+    demand(x_train.shape[2] == x_test.shape[2],
+           f"x_test {x_test.shape} has other features than x_train {x_train.shape}")
+    classes = np.unique(y_train[y_train >= 0])
+    highest = max(y_train.max(), y_test.max())
+    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
+    demand(y_test.max() >= 0, "y_test has no label")
+    names = arrays.get("names", np.arange(highest + 1)).astype(str)
+    demand(names.ndim == 1 and len(names) > highest,
+           f"names {names.shape} are not one for each of the classes 0..{highest}")
+    demand("names" in arrays or len(names) <= 2 * len(classes),
+           f"y_train has {len(classes)} classes and goes to {highest}: number them"
+           " 0, 1, 2, …, and tell with length_train where padding begins")
+    largest = np.abs(x_train).max()
+    if largest > 10:
+        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
+
+    steps = max(x_train.shape[1], x_test.shape[1])  # the shorter are padded
+
+    def pad(array, value):
+        missing = [(0, 0)] * array.ndim
+        missing[1] = (0, steps - array.shape[1])
+        return np.pad(array, missing, "constant", constant_values=value)
+
+    if label_axes == 2:
+        y_train, y_test = pad(y_train, -1), pad(y_test, -1)
+    return (pad(x_train, 0), y_train, length_train,
+            pad(x_test, 0), y_test, length_test, names)
+
+
+# %% Sizes of the data
 steps, height, width = 14, 16, 8  # no word has more than 14 letters, images of 16 x 8
-features, out_size = height * width, 26
+features, names = height * width, list("abcdefghijklmnopqrstuvwxyz")
 own_data = data_name not in ["drawn", "ocr"]
 if own_data:
-    # A first look. What is wrong with a file is told below, where it is read.
-    with contextlib.suppress(Exception), np.load(data_name) as own_file:
-        features = own_file["x_train"].shape[2]
-        highest = int(max(own_file["y_train"].max(), own_file["y_test"].max()))
-        out_size = min(max(highest + 1, 2), 10000)
-        if "names" in own_file:
-            out_size = max(2, len(own_file["names"]))
+    print(f"Reading {data_name}")
+    x_train, y_train, length_train, x_test, y_test, length_test, names = read_own(2)
+    _, steps, features = x_train.shape
+    if shift:
+        parser.error(f"--shift {shift} is for images of letters")
+if truncated_backprop_length > steps:
+    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
+if 2 * shift >= width:
+    parser.error(f"--shift {shift} moves too much of {height} x {width} pixels out")
+backprop_steps = truncated_backprop_length or steps
+out_size = max(2, len(names))
 
 # %% Dropout, the same with two threads. The same in both seq scripts. Skip it at first.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
@@ -190,16 +298,23 @@ class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
 np.random.seed(seed)
 tf.set_random_seed(seed)
-with tf.name_scope("Defining_the_Network"):
+
+
+def make_network():
+    """Return num_layers of cells, with dropout; the article calls it cell, too."""
     make_cell = {"gru": tf.nn.rnn_cell.GRUCell, "lstm": tf.nn.rnn_cell.LSTMCell,
                  "none": ForgetfulCell}
-    dropout = tf.placeholder_with_default(0.0, [])  # in testing nothing is dropped
     cells = []
     for _ in range(num_layers):
         cell = make_cell[cell_type](num_units)  # was in tf.contrib
         cell = OrderedDropout(cell, output_keep_prob=1.0 - dropout)
         cells.append(cell)  # the article's text lost this line
-    network = tf.nn.rnn_cell.MultiRNNCell(cells)  # the article calls it cell, too
+    return tf.nn.rnn_cell.MultiRNNCell(cells)
+
+
+with tf.name_scope("Defining_the_Network"):
+    dropout = tf.placeholder_with_default(0.0, [])  # in testing nothing is dropped
+    network = make_network()
 
 # %% Simulating Time Steps
 with tf.name_scope("Simulating_Time_Steps"):
@@ -213,124 +328,34 @@ with tf.name_scope("Simulating_Time_Steps"):
         inputs = tf.layers.dense(data, hidden_units, tf.nn.relu)
         inputs = tf.nn.dropout(inputs, rate=dropout)
     init_state = network.zero_state(tf.shape(data)[0], tf.float32)  # or what is fed
-    output, state = tf.nn.dynamic_rnn(network, inputs, length, init_state)
-
-# %% Not the article's: from the end as well
-if bidirectional:
-    with tf.variable_scope("From_the_end"):
-        more_cells = []
-        for _ in range(num_layers):
-            cell = OrderedDropout(make_cell[cell_type](num_units),
-                                  output_keep_prob=1.0 - dropout)
-            more_cells.append(cell)
-        from_the_end = tf.reverse_sequence(inputs, length, seq_axis=1)
-        more_output, _ = tf.nn.dynamic_rnn(tf.nn.rnn_cell.MultiRNNCell(more_cells),
-                                           from_the_end, length, dtype=tf.float32)
-        more_output = tf.reverse_sequence(more_output, length, seq_axis=1)
-        # What was read before a letter, and behind it.
-        output = tf.concat([output, more_output], axis=2)
+    if bidirectional:  # not the article's: as many cells again, from the end
+        both, (state, _) = tf.nn.bidirectional_dynamic_rnn(
+            network, make_network(), inputs, length, init_state, dtype=tf.float32)
+        output = tf.concat(both, axis=2)  # what was read before a letter, and behind it
+    else:
+        output, state = tf.nn.dynamic_rnn(network, inputs, length, init_state)
 
 # %% Sequence Labelling
 with tf.name_scope("Sequence_Labelling"):
-    target = tf.placeholder(tf.int32, [None, None])  # numbers, not one-hot rows
+    target = tf.placeholder(tf.int32, [None, None])  # numbers; -1: there is no label
     logit = tf.layers.dense(output, out_size)  # [batch_size, steps, out_size]
     prediction = tf.nn.softmax(logit)  # [batch_size, steps, out_size]
 
     # The article counts all steps, also those beyond a word's end, which are easy. They
     # are left out here. And no reduce_mean: the loss is the mean already.
-    real = tf.sequence_mask(length, tf.shape(data)[1])
-    flat_target = tf.boolean_mask(target, real)
-    flat_logit = tf.boolean_mask(logit, real)
+    flat_target = tf.boolean_mask(target, target >= 0)
+    flat_logit = tf.boolean_mask(logit, target >= 0)
     loss = tf.losses.sparse_softmax_cross_entropy(flat_target, flat_logit)
 
     decayed_rate = tf.placeholder(tf.float32, [])
     train_step = tf.train.RMSPropOptimizer(decayed_rate).minimize(loss)
 
-# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
-import zipfile
-import zlib
-
-
-def demand(is_so, fault):
-    """End the run with one line on the fault unless it is so."""
-    if not is_so:
-        parser.error(f"--data {data_name}: {fault}")
-
-
-def whole_numbers(name, array, low, high):
-    """Return the array as int; all in it must be whole numbers from low to high."""
-    demand(array.dtype.kind in "iuf", f"{name} holds {array.dtype}, no whole numbers")
-    with np.errstate(invalid="ignore"):  # NaN is none of these
-        good = (array == np.floor(array)) & (low <= array) & (array <= high)
-    demand(good.all(), f"{name} has {array[~good][:1]}: wanted are whole numbers,"
-           f" {np.max(low)} to {high}")
-    return array.astype(int)
-
-
-def read_part(arrays, part, label_axes):
-    """Return x, y, length of "train" or "test", and the classes in it; see read_own."""
-    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
-    for name in x_name, y_name:
-        demand(name in arrays, f"{name} is missing")
-    x, y = arrays[x_name], arrays[y_name]
-    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
-    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
-    demand(x.size > 0, f"{x_name} {x.shape} is empty")
-    demand(y.shape == x.shape[:label_axes],
-           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
-
-    many, steps, _ = x.shape
-    length = arrays.get(length_name, np.full(many, steps))
-    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
-    length = whole_numbers(length_name, length, 1, steps)
-
-    real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
-    x[~real] = 0
-    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
-           f"{x_name} has NaN, infinity or more than 1e9")
-    real_labels = real if label_axes == 2 else np.full(many, True)
-    y = whole_numbers(y_name, y, np.where(real_labels, 0, -9999), 9999)
-    return x.astype(np.float32), y, length, np.unique(y[real_labels])
-
-
-def read_own(label_axes):
-    """Return the training part, the test part and the classes' names of the file.
-
-    A part is x float32 [many, steps, features], y int of x's first label_axes axes and
-    length int [many]. A fault ends the run.
-    """
-    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
-    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
-    try:
-        with np.load(data_name) as own_file:
-            arrays = dict(own_file)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        parser.error(f"--data {data_name}: {error}")
-    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
-             "names"]
-    for name in arrays:
-        demand(name in known, f"{name} is none of {', '.join(known)}")
-
-    *train, classes = read_part(arrays, "train", label_axes)
-    *test, _ = read_part(arrays, "test", label_axes)
-    x_train, x_test = train[0], test[0]
-    demand(x_train.shape[1:] == x_test.shape[1:],
-           f"x_test {x_test.shape} does not fit x_train {x_train.shape}")
-    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
-    highest = max(train[1].max(), test[1].max())
-    if "names" in arrays:
-        names = arrays["names"].astype(str)
-        demand(names.ndim == 1 and len(names) > highest,
-               f"names {names.shape} are not one for each of the classes 0..{highest}")
-    else:
-        names = np.arange(highest + 1).astype(str)
-        demand(len(names) <= 2 * len(classes), f"y_train has {len(classes)} classes and"
-               f" goes to {highest}: number them 0, 1, 2, …")
-    largest = np.abs(x_train).max()
-    if largest > 10:
-        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
-    return train, test, names
-
+# %% Not the article's: what an answer hangs on
+asked = tf.placeholder(tf.int32, [None])  # the step of each sequence that is asked for
+asked_steps = tf.stack([tf.range(tf.size(asked)), asked], axis=1)
+best_two = tf.nn.top_k(tf.gather_nd(logit, asked_steps), 2).values  # [batch_size, 2]
+lead = best_two[:, 0] - best_two[:, 1]  # 0: a little more, and the answer is another
+(pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
 # %% Data: characters as if written by hand. The same in both seq scripts.
 import functools
@@ -355,14 +380,15 @@ def outline(character, font):
     return path.transformed(Affine2D().translate(*-center))
 
 
-def draw(characters, fonts, height, width, distortion):
+def draw(characters, fonts, height, width, distortion, noise):
     """Return images [characters, height, width], black is 1; each has its font.
 
     distortion: how far at most each is turned, leaned (rad) and stretched (share).
+    noise: standard deviation of what is strewn in.
     """
     paper = RendererAgg(width, height, dpi=72)
     pen = paper.new_gc()
-    images = np.random.normal(0, 0.1, (len(characters), height, width))
+    images = np.random.normal(0, noise, (len(characters), height, width))
     for image, character, font in zip(images, characters, fonts):
         turn, lean, wider, taller = np.random.uniform(-distortion, distortion, 4)
         place = Affine2D().rotate(turn).skew(lean, 0).scale(1 + wider, 1 + taller)
@@ -399,18 +425,17 @@ import hashlib
 import pydoc_data.topics
 import re
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 OCR_URL = "https://ai.stanford.edu/~btaskar/ocr/letter.data.gz"
 
 
 def pad(images, labels):
     """Return words [many, steps, features], labels [many, steps] and lengths [many].
 
-    images and labels have a list for each word. What is beyond its length is zeros.
+    images and labels have a list for each word. Beyond its length are zeros and -1.
     """
     lengths = np.array([len(word) for word in labels])
     x = np.zeros((len(lengths), steps, features), np.float32)
-    y = np.zeros((len(lengths), steps), int)
+    y = np.full((len(lengths), steps), -1)
     for i, end in enumerate(lengths):
         x[i, :end], y[i, :end] = images[i], labels[i]
     return x, y, lengths
@@ -421,9 +446,9 @@ def draw_words(spellings, fonts, distortion):
     images, labels = [], []
     for spelling in spellings:
         of_word = [np.random.choice(fonts)] * len(spelling)
-        letters = draw(spelling, of_word, height, width, distortion)
+        letters = draw(spelling, of_word, height, width, distortion, noise=0.15)
         images.append(letters.reshape(-1, features))
-        labels.append([LETTERS.index(letter) for letter in spelling])
+        labels.append([names.index(letter) for letter in spelling])
     return pad(images, labels)
 
 
@@ -443,29 +468,23 @@ def read_ocr():
             labels.append([])
             folds.append(int(fold))
         images[-1].append(np.array(pixels, np.float32))
-        labels[-1].append(LETTERS.index(letter))
+        labels[-1].append(names.index(letter))
     return (*pad(images, labels), np.array(folds))
 
 
-names = list(LETTERS)
-if own_data:
-    own_train, own_test, names = read_own(label_axes=2)
-    steps = own_train[0].shape[1]
-backprop_steps = truncated_backprop_length or steps
-if truncated_backprop_length > steps:
-    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
-if 2 * shift >= width or shift and own_data:
-    parser.error(f"--shift {shift} is for images of letters, {height} x {width} pixels")
-
-print("Drawing words" if data_name == "drawn" else f"Reading {data_name}")
 if data_name == "drawn":
+    print("Drawing words")
     manual = " ".join(pydoc_data.topics.topics.values())  # Python's
-    spellings = re.findall(r"\b[a-z]{1,14}\b", manual)
-    many = min(15000, num_epochs * num_batches * batch_size)  # that will be read
-    for_training = np.random.choice(spellings[:-500], many)
+    spellings = re.findall(r"\b[a-z]{7,14}\b", manual)  # short ones tell less
+    vocabulary = np.random.permutation(sorted(set(spellings)))
+    kept = set(vocabulary[: len(vocabulary) // 5])  # from training, wherever they stand
+    for_training = [word for word in spellings[:-1000] if word not in kept]
+    many = min(10000, num_epochs * num_batches * batch_size)  # that will be read
+    for_training = np.random.choice(for_training, many)
     x_train, y_train, length_train = draw_words(for_training, TRAIN_FONTS, 0.15)
-    x_test, y_test, length_test = draw_words(spellings[-500:], TEST_FONTS, 0.1)
+    x_test, y_test, length_test = draw_words(spellings[-1000:], TEST_FONTS, 0.1)
 elif data_name == "ocr":
+    print("Reading ocr")
     *all_words, folds = read_ocr()
     testing = folds == 0
     if split == "words":  # a word's copies follow each other: those to test are new
@@ -475,9 +494,10 @@ elif data_name == "ocr":
         testing = np.arange(len(folds)) >= cut
     x_train, y_train, length_train = [array[~testing] for array in all_words]
     x_test, y_test, length_test = [array[testing] for array in all_words]
-else:
-    x_train, y_train, length_train = own_train
-    x_test, y_test, length_test = own_test
+
+# A test word is known if its spelling is learned from, too: there it can remember.
+learned = {labels.tobytes() for labels in y_train}
+is_known = np.array([labels.tobytes() in learned for labels in y_test])
 
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
@@ -641,26 +661,41 @@ class LivePicture:
         return error is KeyboardInterrupt
 
 
+# %% What can be had without reading
+shares = np.bincount(y_train[y_train >= 0], minlength=out_size) / np.sum(y_train >= 0)
+guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
+most_frequent = shares.argmax()
+blind_error = np.mean(y_test[y_test >= 0] != most_frequent)
+print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+
 # %% Watching it learn
 picture = LivePicture("seq_label", plot_file, (12, 6.3))
 figure = picture.figure
 headline = figure.suptitle("", x=0.05, ha="left", size=14)
-grid = figure.add_gridspec(2, 2, left=0.05, right=0.98, top=0.84, bottom=0.1,
-                           wspace=0.1, hspace=0.45, width_ratios=[1, 3])
+grid = figure.add_gridspec(3, 2, left=0.05, right=0.98, top=0.87, bottom=0.09,
+                           wspace=0.1, hspace=0.65, width_ratios=[1, 3])
 
 loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", xlabel="update")
 num_updates = num_epochs * num_batches * -(-steps // backprop_steps)  # or fewer
 loss_axes.set(xlim=(0, num_updates), yscale="log", ylim=(1e-3, 10))
-loss_axes.axhline(np.log(out_size), color="gray", ls="--", lw=1, label="guessing")
-(loss_line,) = loss_axes.plot([], [], lw=0.8)
-loss_axes.legend(loc="lower left", frameon=False)
+loss_axes.axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
+(loss_line,) = loss_axes.plot([], [], lw=0.5, alpha=0.5)
+(mean_line,) = loss_axes.plot([], [], "b", lw=1.5, label="mean of 50")
+loss_axes.legend(loc="lower left", fontsize=8, frameon=False)
 
-error_axes = figure.add_subplot(grid[1, 0], title="Error, %", xlabel="epoch")
+error_axes = figure.add_subplot(grid[1, 0], title="Letters wrong, %", xlabel="epoch")
 error_axes.set(xlim=(0, num_epochs), ylim=(0, 100))
-(word_line,) = error_axes.plot([], [], "r.:", clip_on=False, label="test words")
-(letter_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="test letters")
-(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="training letters")
-error_axes.legend(frameon=False)
+error_axes.axhline(100 * blind_error, color="gray", ls="--", lw=1,
+                   label=f"always {names[most_frequent]}")
+(new_line,) = error_axes.plot([], [], "rs-", ms=4, label="test, new words")
+(known_line,) = error_axes.plot([], [], "mo-", ms=4, label="test, known words")
+(train_line,) = error_axes.plot([], [], "b.:", label="training words")
+error_axes.legend(loc="center right", fontsize=8, frameon=False)
+
+offsets = np.arange(-3, 4)
+lens_axes = figure.add_subplot(grid[2, 0], title="What an answer hangs on")
+lens_axes.set(xlabel="letters away; below 0: read before", xticks=offsets)
+bars = lens_axes.bar(offsets, np.zeros(7), color="C1")
 
 axes = figure.add_subplot(grid[:, 1])
 axes.set_title("Test words: above each letter what the network reads, pale where it\n"
@@ -695,25 +730,32 @@ for example in order:
     left += end + 1
 
 
-def plot(epoch_idx, batch_idx, probabilities):
+def plot(epoch_idx, batch_idx, probabilities, by_offset):
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
         told += f" It reads {errors[-1]:.1%} of the test letters wrong."
     headline.set_text(told)
 
     loss_line.set_data(range(len(losses)), losses[:])
+    if len(losses) >= 50:
+        means = np.convolve(losses, np.full(50, 1 / 50), "valid")
+        mean_line.set_data(range(49, len(losses)), means)
     epochs = range(1, len(errors) + 1)
     train_line.set_data(epochs, np.multiply(train_errors, 100))
-    letter_line.set_data(epochs, np.multiply(errors, 100))
-    word_line.set_data(epochs, np.multiply(word_errors, 100))
+    known_line.set_data(epochs, np.multiply(known_errors, 100))
+    new_line.set_data(epochs, np.multiply(new_errors, 100))
+    for bar, height in zip(bars, by_offset):
+        bar.set_height(height)
+    lens_axes.set_ylim(0, 1.1 * max(by_offset))
 
     for i, example in enumerate(shown):
         for t in range(length_test[example]):
             answer, right = probabilities[i, t].argmax(), y_test[example, t]
             certainty = np.nan_to_num(probabilities[i, t].max())  # NaN ends it soon
+            is_wrong = right not in (answer, -1)  # -1: nobody knows
             over[i][t].set(text=names[answer], alpha=certainty,
-                           color="black" if answer == right else "red")
-            under[i][t].set_text("" if answer == right else names[right])
+                           color="red" if is_wrong else "black")
+            under[i][t].set_text(names[right] if is_wrong else "")
     picture.draw()
 
 
@@ -737,14 +779,34 @@ def predict(x, lengths):
     return np.concatenate(parts)
 
 
-def is_wrong(answers, y, lengths):
-    """Return where letters are read wrong [many, steps]; padding never is."""
-    return (answers != y) & (np.arange(steps) < lengths[:, np.newaxis])
+def error_of(answers, y):
+    """Return the share of the labels that are not what is answered; NaN of none."""
+    return np.mean((answers != y)[y >= 0]) if (y >= 0).any() else np.nan
+
+
+def look_inside():
+    """Return predictions of the shown sequences, and by offset what answers hang on.
+
+    The latter: of the letter in the middle of each, the mean length of d lead / d x of
+    the letters around it.
+    """
+    lengths = length_test[shown]
+    _asked = (lengths - 1) // 2
+    _prediction, _pull = sess.run([prediction, pull], {
+        data: x_test[shown], length: lengths, asked: _asked})
+    places = _asked[:, np.newaxis] + offsets  # [many, 7]
+    is_there = (0 <= places) & (places < lengths[:, np.newaxis])
+    strength = np.linalg.norm(_pull, axis=2)  # [many, steps]
+    strength = np.take_along_axis(strength, places.clip(0, steps - 1), axis=1)
+    many = np.maximum(is_there.sum(axis=0), 1)
+    return _prediction, np.sum(strength * is_there, axis=0) / many
 
 
 log = EventLog(new_folder(os.path.join(logdir, "seq_label")) if logdir else "")
 with picture:
     losses, train_errors, errors, word_errors = [], [], [], []
+    known_errors, new_errors = [], []
+    sample = np.random.permutation(len(x_train))[:500]  # to test what is known
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         losses_before, seconds = len(losses), 0
         for batch_idx in range(num_batches):
@@ -775,21 +837,22 @@ with picture:
             seconds += time.perf_counter() - start
             # Each run draws numbers for dropout: when it comes must not be up to the
             # clock, or no run could be repeated.
-            is_fifth = batch_idx % 5 == 0
-            if is_fifth:
-                of_shown = predict(x_test[shown], length_test[shown])
+            is_tenth = batch_idx % 10 == 0
+            if is_tenth:
+                looks = look_inside()
             # Slow motion: the loss falls fastest in the first epoch.
-            if picture.is_due(slow_motion=is_fifth and epoch_idx == 0):
-                plot(epoch_idx, batch_idx, of_shown)
+            if picture.is_due(slow_motion=is_tenth and epoch_idx == 0):
+                plot(epoch_idx, batch_idx, *looks)
 
-        known = predict(x_train[:500], length_train[:500]).argmax(axis=2)
-        wrong = is_wrong(known, y_train[:500], length_train[:500])
-        train_errors.append(wrong.sum() / length_train[:500].sum())
+        known = predict(x_train[sample], length_train[sample]).argmax(axis=2)
+        train_errors.append(error_of(known, y_train[sample]))
         probabilities = predict(x_test, length_test)  # [len(x_test), steps, out_size]
         answers = probabilities.argmax(axis=2)  # [len(x_test), steps]
-        wrong = is_wrong(answers, y_test, length_test)
-        errors.append(wrong.sum() / length_test.sum())
-        word_errors.append(wrong.any(axis=1).mean())
+        errors.append(error_of(answers, y_test))
+        known_errors.append(error_of(answers[is_known], y_test[is_known]))
+        new_errors.append(error_of(answers[~is_known], y_test[~is_known]))
+        is_wrong = (answers != y_test) & (y_test >= 0)
+        word_errors.append(is_wrong.any(axis=1).mean())
 
         if predictions_file:
             padding = np.arange(steps) >= length_test[:, np.newaxis]
@@ -797,10 +860,12 @@ with picture:
                        answers=np.where(padding, -1, answers), length=length_test,
                        names=names)
         log.add_point("error", errors[-1], len(losses))
-        of_shown = probabilities[shown]
+        looks = look_inside()
         if picture.is_due() or epoch_idx == num_epochs - 1:
-            plot(epoch_idx, batch_idx, of_shown)
-        tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%},"
+            plot(epoch_idx, batch_idx, *looks)
+        of_both = ("" if is_known.all() or not is_known.any() else
+                   f" (known words {known_errors[-1]:.1%}, new {new_errors[-1]:.1%})")
+        tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}{of_both},"
                    f" of words {word_errors[-1]:.1%},"
                    f" loss {np.mean(losses[losses_before:]):.4f},"
                    f" {num_batches * batch_size / seconds:.0f} examples/s")

@@ -74,7 +74,7 @@ num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 1, "layers of cells, one on top of another; in the "
                   "article 3")
 train_dropout = flag("dropout", 0.2, "share of a layer's outputs to drop; in the "
-                     "article 0.5", low=0)
+                     "article 0.5", 0, 1)
 cell_type = flag("cell", "gru", "what the layers are made of; none: a gru that forgets",
                  choices=["gru", "lstm", "none"])
 num_epochs = flag("num_epochs", 10, "how often to test what was learned")
@@ -86,9 +86,9 @@ decay = flag("decay", 0.75, "factor on the learning rate after each epoch; the a
              "has none: 1", low=1e-9)
 data_name = flag("data", "drawn", "drawn words, ocr: the article's handwriting, or a "
                  "FILE.npz with x_train, x_test [many, steps, features], best from -1 "
-                 "to 1; y_train, y_test [many, steps], classes 0, 1, 2, …; where steps "
-                 "differ, length_train, length_test [many]; names of the classes, if "
-                 "you like")
+                 "to 1; y_train, y_test [many, steps], classes 0, 1, 2, … or -1: none; "
+                 "where steps differ, length_train, length_test [many]; names of the "
+                 "classes, if you like")
 split = flag("split", "words", "test ocr on the last third: words never seen; folds: "
              "on one in ten, of words seen in the others", choices=["words", "folds"])
 bidirectional = flag("bidirectional", 0, "1: as many layers again read from the end",
@@ -137,8 +137,6 @@ if logdir:
 
 
 # %% Do the constants fit together? Skip it at first.
-if train_dropout >= 1:
-    parser.error(f"--dropout {train_dropout} leaves no outputs")
 if bidirectional and cell_type == "none":
     parser.error("--bidirectional needs a --cell that remembers")
 if truncated_backprop_length and (bidirectional or cell_type == "none"):
@@ -167,97 +165,77 @@ def demand(is_so, fault):
         parser.error(f"--data {data_name}: {fault}")
 
 
-def whole_numbers(name, array, low, high):
-    """Return the array as int; all in it must be whole numbers from low to high."""
-    demand(array.dtype.kind in "biuf", f"{name} holds {array.dtype}, no whole numbers")
-    is_good = np.isin(array, np.arange(low, high + 1))
-    no_label = ", -1 where there is no label" if low < 0 else ""
-    demand(is_good.all(), f"{name} has {array[~is_good][0]}: wanted are whole numbers,"
-           f" {max(low, 0)} to {high}{no_label}")
-    return array.astype(int)
-
-
-def read_part(arrays, part, label_axes):
-    """Return x, y and length of the part, "train" or "test"; see read_own."""
-    x_name, y_name, length_name = "x_" + part, "y_" + part, "length_" + part
-    for name in x_name, y_name:
-        demand(name in arrays, f"{name} is missing")
-    x, y = arrays[x_name], arrays[y_name]
-    demand(x.dtype.kind in "biuf", f"{x_name} holds {x.dtype}, no real numbers")
-    demand(x.ndim == 3, f"{x_name} {x.shape} is not [many, steps, features]")
-    demand(x.size > 0, f"{x_name} {x.shape} is empty")
-    demand(y.shape == x.shape[:label_axes],
-           f"{y_name} {y.shape} does not fit {x_name} {x.shape}")
-
-    many, steps, _ = x.shape
-    length = arrays.get(length_name, np.full(many, steps))
-    demand(length.shape == (many,), f"{length_name} {length.shape} is not ({many},)")
-    length = whole_numbers(length_name, length, 1, steps)
-
-    is_real = np.arange(steps) < length[:, np.newaxis]  # beyond it, anything may stand
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    x[~is_real] = 0
-    demand(np.isfinite(x).all() and np.abs(x).max() < 1e9,
-           f"{x_name} has NaN, infinity or more than 1e9")
-    if label_axes == 2:
-        demand(y.dtype.kind in "biuf", f"{y_name} holds {y.dtype}, no whole numbers")
-        y = np.where(is_real, y.astype(float), -1)
-        demand(length_name in arrays or (y[:, -1] != -1).all(), f"{y_name} ends in -1:"
-               f" tell with {length_name} [many] how many steps of each are real")
-    return x, whole_numbers(y_name, y, 1 - label_axes, 9999), length
-
-
 def read_own(label_axes):
     """Return x, y, length to learn from, the same three to test, the classes' names.
 
     x: float32 [many, steps, features]. y: int of x's first label_axes axes, -1 where
     there is no label. length: int [many]. A fault ends the run.
     """
-    demand(os.path.isfile(data_name), "is no file, and no other choice of --help")
-    demand(zipfile.is_zipfile(data_name), "is not an .npz file, as np.savez writes it")
+    demand(zipfile.is_zipfile(data_name),
+           "is no other choice of --help, and no .npz file, as np.savez writes it")
     try:
         with np.load(data_name) as own_file:
             arrays = dict(own_file)
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         is_ragged = "Object arrays" in str(error)
-        parser.error(f"--data {data_name}: {error}" + is_ragged * (
-            ". Lists of different lengths? Pad them to one length, and tell with"
+        demand(False, f"{error}" + is_ragged * (
+            " Lists of different lengths? Pad them to one length, and tell with"
             " length_train, length_test [many] how many steps of each are real"))
-    known = ["x_train", "y_train", "length_train", "x_test", "y_test", "length_test",
-             "names"]
-    for name in arrays:
-        demand(name in known, f"{name} is none of {', '.join(known)}")
+    needed = {"x_train", "y_train", "x_test", "y_test"}
+    known = needed | {"length_train", "length_test", "names"}
+    demand(needed <= set(arrays), f"lacks {', '.join(sorted(needed - set(arrays)))}")
+    demand(set(arrays) <= known, f"has {', '.join(sorted(set(arrays) - known))};"
+           f" known are {', '.join(sorted(known))}")
+    for name, array in arrays.items():
+        demand(array.dtype.kind in "biuf" or name == "names",
+               f"{name} holds {array.dtype}, no real numbers")
 
-    x_train, y_train, length_train = read_part(arrays, "train", label_axes)
-    x_test, y_test, length_test = read_part(arrays, "test", label_axes)
-    demand(x_train.shape[2] == x_test.shape[2],
-           f"x_test {x_test.shape} has other features than x_train {x_train.shape}")
-    classes = np.unique(y_train[y_train >= 0])
+    both = []
+    for part in "train", "test":
+        x, y = arrays["x_" + part], arrays["y_" + part]
+        demand(x.ndim == 3 and x.size > 0,
+               f"x_{part} {x.shape} is not [many, steps, features]")
+        demand(y.shape == x.shape[:label_axes],
+               f"y_{part} {y.shape} does not fit x_{part} {x.shape}")
+        many, steps, _ = x.shape
+        length = arrays.get("length_" + part, np.full(many, steps))
+        demand(length.shape == (many,) and np.isin(length, np.arange(steps) + 1).all(),
+               f"length_{part} is not {many} whole numbers from 1 to {steps}")
+
+        is_real = np.arange(steps) < length[:, np.newaxis]  # beyond, anything may stand
+        with np.errstate(over="ignore", invalid="ignore"):
+            x = x.astype(np.float32)
+            x[~is_real] = 0
+            demand((np.abs(x) < 1e9).all(),
+                   f"x_{part} has NaN, infinity or more than 1e9")
+        if label_axes == 2:
+            y = np.where(is_real, y.astype(float), -1)
+            demand("length_" + part in arrays or (y[:, -1] != -1).all(),
+                   f"y_{part} ends in -1: tell with length_{part} [many] how many steps"
+                   " of each are real")
+        is_label = np.isin(y, np.arange(1 - label_axes, 10000))
+        demand(is_label.all(), f"y_{part} has {y[~is_label][:1]}: wanted are classes 0,"
+               " 1, 2, … to 9999" + ", or -1 for none" * (label_axes - 1))
+        demand((y >= 0).any(), f"y_{part} has no label")
+        both += [x, y.astype(int), length.astype(int)]
+
+    x_train, y_train, _, x_test, y_test, _ = both
+    demand(x_train.shape[1:] == x_test.shape[1:],
+           f"x_test {x_test.shape} does not fit x_train {x_train.shape}; the shorter"
+           " steps can be padded with zeros: length_train, length_test tell the real")
+    num_classes = len(np.unique(y_train[y_train >= 0]))
     highest = max(y_train.max(), y_test.max())
-    demand(len(classes) > 1, f"y_train has one class only: {classes[0]}")
-    demand(y_test.max() >= 0, "y_test has no label")
+    demand(num_classes > 1, "y_train has one class only")
+    demand("names" in arrays or highest < 2 * num_classes,
+           f"y_train has {num_classes} classes, and the highest is {highest}: number"
+           " them 0, 1, 2, …; length_train, length_test tell where padding begins")
     names = arrays.get("names", np.arange(highest + 1)).astype(str)
     demand(names.ndim == 1 and len(names) > highest,
-           f"names {names.shape} are not one for each of the classes 0..{highest}")
-    demand("names" in arrays or len(names) <= 2 * len(classes),
-           f"y_train has {len(classes)} classes and goes to {highest}: number them"
-           " 0, 1, 2, …, and tell with length_train where padding begins")
+           f"names {names.shape} are not one for each of the classes 0 to {highest}")
     largest = np.abs(x_train).max()
     if largest > 10:
         print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
-
-    steps = max(x_train.shape[1], x_test.shape[1])  # the shorter are padded
-
-    def pad(array, value):
-        missing = [(0, 0)] * array.ndim
-        missing[1] = (0, steps - array.shape[1])
-        return np.pad(array, missing, "constant", constant_values=value)
-
-    if label_axes == 2:
-        y_train, y_test = pad(y_train, -1), pad(y_test, -1)
-    return (pad(x_train, 0), y_train, length_train,
-            pad(x_test, 0), y_test, length_test, names)
+    return (*both, names)
 
 
 # %% Sizes of the data
@@ -700,17 +678,16 @@ bars = lens_axes.bar(offsets, np.zeros(7), color="C1")
 axes = figure.add_subplot(grid[:, 1])
 axes.set_title("Test words: above each letter what the network reads, pale where it\n"
                "doubts, red where it is wrong, over what is right; padding left away")
-line_length = max(36, steps)  # five lines of so many letters are shown
+line_length = 36  # five lines of so many letters are shown
 axes.set(xlim=(0, line_length), ylim=(5, 0.05))
 axes.axis("off")
-text_size = min(11, 400 / line_length)
 order = np.arange(len(x_test))
 if data_name == "ocr":
     np.random.shuffle(order)  # there, a word's copies follow each other
 shown, over, under = [], [], []  # the examples, and a list of texts for each
 left, line = 0, 0
 for example in order:
-    end = length_test[example]
+    end = min(length_test[example], line_length)
     if left + end > line_length:
         left, line = 0, line + 1
     if line == 5:
@@ -724,9 +701,9 @@ for example in order:
     middles = left + 0.5 + np.arange(end)
     shown.append(example)
     over.append([axes.text(middle, line + 0.24, "", ha="center", va="bottom",
-                           size=text_size) for middle in middles])
+                           size=11) for middle in middles])
     under.append([axes.text(middle, line + 0.76, "", ha="center", va="top",
-                            size=text_size, color="red") for middle in middles])
+                            size=11, color="red") for middle in middles])
     left += end + 1
 
 
@@ -749,13 +726,12 @@ def plot(epoch_idx, batch_idx, probabilities, by_offset):
     lens_axes.set_ylim(0, 1.1 * max(by_offset))
 
     for i, example in enumerate(shown):
-        for t in range(length_test[example]):
+        for t in np.flatnonzero(y_test[example, :line_length] >= 0):  # has a label
             answer, right = probabilities[i, t].argmax(), y_test[example, t]
             certainty = np.nan_to_num(probabilities[i, t].max())  # NaN ends it soon
-            is_wrong = right not in (answer, -1)  # -1: nobody knows
             over[i][t].set(text=names[answer], alpha=certainty,
-                           color="red" if is_wrong else "black")
-            under[i][t].set_text(names[right] if is_wrong else "")
+                           color="black" if answer == right else "red")
+            under[i][t].set_text("" if answer == right else names[right])
     picture.draw()
 
 

@@ -405,7 +405,7 @@ def test_a_consoles_command_line_is_not_the_scripts(script, console, monkeypatch
     ("char_rnn.py", "--model manual --dropout 0.5", "0 in III and IV"),
     ("char_rnn.py", "--prime Ω", "--prime: {'Ω'} not in the text"),
     ("char_rnn.py", "--resume", "this folder holds no saved run"),
-    ("seq_classify.py", "--dropout 1", "--dropout 1.0 leaves no outputs"),
+    ("seq_classify.py", "--dropout 1", "--dropout 1.0 is not in [0, 1)"),
     ("seq_classify.py", "--learning_rate nan", "--learning_rate nan is not"),
     ("seq_classify.py", "--shift -1", "--shift -1 is not in [0"),
     ("seq_classify.py", "--shift 14", "--shift 14 moves too much of 28 x 28"),

@@ -52,8 +52,10 @@ def random_weights(tf, sess):
     return weights
 
 
-def spy_on_feeds(tf, monkeypatch):
+def spy_on_feeds(monkeypatch):
     """Return a list that gets the feed of each sess.run: {name of a tensor: value}."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"  # as the scripts do, before the import
+    import tensorflow.compat.v1 as tf
     real_run, feeds = tf.Session.run, []
 
     def spy(self, fetches, feed_dict=None, *rest):
@@ -97,13 +99,17 @@ def arrays(tmp_path):
 
 
 def with_drawing_recorded(script, folder):
-    """Write seq.py, a copy that keeps what it draws, and its fonts, in DRAWN."""
+    """Write seq.py, a copy that keeps in DRAWN what it draws.
+
+    An entry is (characters, fonts, distortion, noise).
+    """
     with open(os.path.join(ROOT, script), encoding="utf-8") as file:
         text = file.read()
     line = "    paper = RendererAgg"
     assert text.count(line) == 1
     text = text.replace("def draw(characters", "DRAWN = []\n\n\ndef draw(characters")
-    text = text.replace(line, "    DRAWN.append((list(characters), list(fonts)))\n"
+    text = text.replace(line, "    DRAWN.append((list(characters), list(fonts),"
+                        " distortion, noise))\n"
                         "    print('drawing')\n" + line)
     (folder / "seq.py").write_text(text, encoding="utf-8")
     return str(folder / "seq.py")
@@ -169,18 +175,82 @@ def test_dropout_is_the_share_dropped(run, arrays):
     np.testing.assert_allclose(dropped[:, 0][kept] * 0.75, whole[:, 0][kept], 1e-5)
 
 
+@pytest.mark.parametrize("more, reach", [("", 6), ("--truncated_backprop_length 2", 2)])
+def test_lens_is_how_a_pixel_moves_the_lead_over_the_second(more, reach, run, arrays):
+    seq = run("seq_classify.py", f"{OWN} --num_units 8 {more}")
+    random_weights(seq.tf, seq.sess)
+    lengths = np.full(7, 6) if more else LENGTHS
+
+    def logit(x):
+        return seq.sess.run(seq.logit, {seq.data: x, seq.length: lengths})
+
+    x = arrays["x_test"][:7]
+    pulls = seq.hangs_on(x, lengths)
+    everyone, (second, best) = np.arange(7), np.argsort(logit(x), axis=1).T[-2:]
+    for step, feature in np.ndindex(6, 4):
+        little = np.zeros((6, 4))
+        little[step, feature] = 0.01
+        slopes = (logit(x + little) - logit(x - little)) / 0.02
+        slope = slopes[everyone, best] - slopes[everyone, second]
+        is_seen = (step < lengths) & (step >= 6 - reach)
+        assert (np.isnan(pulls[:, step, feature]) == ~is_seen).all()
+        np.testing.assert_allclose(pulls[is_seen, step, feature], slope[is_seen],
+                                   atol=3e-3)
+        assert not slope[step >= lengths].any()
+
+
+@each_seq_script
+def test_the_lens_and_thoughts_drawn_are_of_what_is_shown(script, run):
+    arrays = arrays_of(script)
+    np.savez("own.npz", **arrays)
+    seq = run(script, OWN + " --num_units 40 --num_batches 60 --learning_rate 0.01")
+    if script == "seq_classify.py":
+        shown = [seq.images[i].get_array() for i in range(2)]
+        assert all(image.axes.get_ylim() == (5.5, -0.5) for image in seq.images)
+        lengths = np.full(2, 6)
+        assert (np.array(shown) == seq.x_test[seq.examples]).all()
+        pulls = seq.hangs_on(np.array(shown), lengths)
+        for i in range(2):
+            np.testing.assert_allclose(seq.lenses[i].get_array(), pulls[i], atol=1e-5)
+            assert seq.lenses[i].cmap.name == "RdBu"  # blue: above 0
+            assert np.allclose(seq.lenses[i].get_clim()[1], abs(pulls[i]).max())
+            of_this, of_others = seq.strengths[i]
+            by_row = np.sqrt((pulls[i] ** 2).sum(axis=1))
+            np.testing.assert_allclose(of_this.get_xdata(), by_row, 1e-4)
+            assert list(of_this.get_ydata()) == list(range(6))
+            others = seq.hangs_on(seq.x_test[:4], seq.length_test[:4])
+            others = np.concatenate([pulls, others])
+            np.testing.assert_allclose(of_others.get_xdata(), np.sqrt(
+                (others**2).sum(axis=2)).mean(axis=0), 1e-4)
+    else:
+        x, n = seq.x_test[seq.shown], seq.length_test[seq.shown]
+        expected = {offset: [] for offset in range(-3, 4)}
+        for sequence, end in zip(x, n):
+            middle = (end - 1) // 2
+            gradient = seq.sess.run(seq.pull, {
+                seq.data: [sequence], seq.length: [end], seq.asked: [middle]})[0]
+            for offset in expected:
+                if 0 <= middle + offset < end:
+                    expected[offset].append(np.linalg.norm(gradient[middle + offset]))
+        heights = [bar.get_height() for bar in seq.bars]
+        places = [bar.get_x() + bar.get_width() / 2 for bar in seq.bars]
+        np.testing.assert_allclose(places, list(expected), atol=1e-9)
+        np.testing.assert_allclose(
+            heights, [np.mean(norms or 0) for norms in expected.values()], rtol=1e-4)
+        assert heights[3] > 0 and heights[2] > 0 and heights[4:] == [0, 0, 0]
+
+
 # --- What is fed: of both scripts ---
 @each_seq_script
 def test_dropout_is_fed_in_training_alone_and_the_rate_decays(script, run, monkeypatch):
     np.savez("own.npz", **arrays_of(script))
     flags = f"{OWN} --learning_rate 0.01 --decay 0.5 --dropout 0.3"
+    feeds = spy_on_feeds(monkeypatch)
     seq = run(script, flags)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
-    run(script, flags)
     trained = [feed for feed in feeds if seq.target.name in feed]
     assert [feed[seq.decayed_rate.name] for feed in trained] == [0.01] * 3 + [0.005] * 3
     assert [feed[seq.dropout.name] for feed in trained] == [0.3] * 6
-    assert sum(seq.dropout.name in feed for feed in feeds) == 6
+    assert sum(feed.get(seq.dropout.name, 0) != 0 for feed in feeds) == 6
     read = [len(feed[seq.data.name]) for feed in feeds
             if seq.data.name in feed and seq.length.name in feed
             and seq.target.name not in feed]
@@ -191,9 +261,8 @@ def test_dropout_is_fed_in_training_alone_and_the_rate_decays(script, run, monke
 def test_batches_are_random_examples_of_all_with_their_labels(script, run, monkeypatch):
     arrays = arrays_of(script)
     np.savez("own.npz", **arrays)
-    seq = run(script, OWN)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
-    run(script, OWN + " --num_batches 30")
+    feeds = spy_on_feeds(monkeypatch)
+    seq = run(script, OWN + " --num_batches 30")
     known = {x[:3].tobytes(): i for i, x in enumerate(arrays["x_train"])}
     found = set()
     for feed in feeds:
@@ -210,11 +279,10 @@ def test_the_rows_before_the_window_have_dropout_and_leave_its_state(
     run, arrays, monkeypatch
 ):
     flags = OWN + " --truncated_backprop_length 2 --dropout 0.3"
+    feeds = spy_on_feeds(monkeypatch)
     seq = run("seq_classify.py", flags)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
-    run("seq_classify.py", flags)
     before = [feed for feed in feeds
-              if seq.dropout.name in feed and seq.target.name not in feed]
+              if feed.get(seq.dropout.name) and seq.target.name not in feed]
     window = [feed for feed in feeds if seq.target.name in feed]
     rows = {x.tobytes() for x in arrays["x_train"]}
     assert len(before) == len(window) == 6
@@ -239,13 +307,12 @@ def test_shift_images_moves_each_by_up_to_so_many_pixels(run, arrays):
     assert (shift_images(images, 0) == images).all()
 
 
-def test_shift_moves_what_is_learned_from_and_not_the_test(run, arrays, monkeypatch):
-    seq = run("seq_classify.py", OWN)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
-    run("seq_classify.py", OWN + " --shift 1")
-    known = {x.tobytes() for x in [*arrays["x_train"], *arrays["x_test"]]}
+def test_shift_moves_what_is_learned_from_and_not_the_test(run, monkeypatch):
+    feeds = spy_on_feeds(monkeypatch)
+    seq = run("seq_classify.py", SMALL + " --shift 1")
+    known = {x.tobytes() for x in [*seq.x_train, *seq.x_test]}
     for is_trained in True, False:
-        fed = [x for feed in feeds if (seq.dropout.name in feed) == is_trained
+        fed = [x for feed in feeds if (seq.target.name in feed) == is_trained
                and seq.length.name in feed for x in feed[seq.data.name]]
         share = np.mean([x.tobytes() in known for x in fed])
         assert share < 0.5 if is_trained else share == 1
@@ -257,10 +324,11 @@ def test_drawn_digits_are_many_in_their_fonts_and_beyond_a_linear_classifier(
 ):
     seq = run(with_drawing_recorded("seq_classify.py", tmp_path), SMALL)
     assert (len(seq.x_train), len(seq.x_test)) == (10000, 2000)
-    for (characters, fonts), y, own in zip(seq.DRAWN, [seq.y_train, seq.y_test],
-                                           [seq.TRAIN_FONTS, seq.TEST_FONTS]):
+    for (characters, fonts, *difficulty), y, own in zip(
+            seq.DRAWN, [seq.y_train, seq.y_test], [seq.TRAIN_FONTS, seq.TEST_FONTS]):
         assert "".join(characters) == "".join(map(str, y))
         assert set(fonts) == set(own)
+        assert difficulty == [0.25, 0.1]  # of the test as of the training
     fonts = seq.TRAIN_FONTS + seq.TEST_FONTS
     eights = {seq.outline("8", font).vertices.tobytes() for font in fonts}
     assert len(eights) == len(fonts)  # none is missing and replaced by another
@@ -362,16 +430,96 @@ def test_lengths_choose_the_last_real_step(run, tmp_path):
 
 
 @each_seq_script
-def test_whole_labels_of_any_number_type_are_the_same(script, run):
+def test_labels_of_any_number_type_are_the_same_and_half_precision_too(
+        script, run, capsys):
     losses = []
-    for label_type in int, np.uint8, float:
+    for label_type in int, bool, float:
         arrays = arrays_of(script)
         for name in arrays:
-            if name[0] in "yl":
-                arrays[name] = arrays[name].astype(label_type)
+            if name[0] == "y":
+                arrays[name] = (arrays[name] > 1).astype(label_type)
+            elif name[0] == "l" and label_type is float:
+                arrays[name] = arrays[name].astype(np.uint8)
+            elif name[0] == "x":
+                arrays[name] = arrays[name].astype(np.float16)
         np.savez("own.npz", **arrays)
         losses.append(run(script, OWN + " --num_epochs 1").losses)
     assert losses[0] == losses[1] == losses[2]
+    assert "Warning" not in capsys.readouterr().err
+
+
+@each_seq_script
+def test_what_is_beyond_a_true_length_has_no_influence(script, run, capsys):
+    told = []
+    for of_x, of_y in (0, 0), (np.nan, 255):
+        arrays = arrays_of(script)
+        for part in "train", "test":
+            length = np.arange(len(arrays["x_" + part])) % 2 * 2 + 4
+            beyond = np.arange(6) >= length[:, None]
+            arrays["length_" + part] = length
+            arrays["x_" + part][beyond] = of_x
+            if script == "seq_label.py":
+                arrays["y_" + part][beyond] = of_y
+        np.savez("own.npz", names=list("abcd"), **arrays)
+        losses = run(script, OWN + " --predictions said.npz").losses
+        with np.load("said.npz") as said:
+            assert said["probabilities"].shape[-1] == 4
+            told.append((losses, said["answers"].tolist()))
+    assert told[0] == told[1]
+
+
+@each_seq_script
+def test_parts_of_other_lengths_are_told_how_to_pad(script, refused):
+    arrays = arrays_of(script)
+    arrays["x_test"] = arrays["x_test"][:, :5]
+    if script == "seq_label.py":
+        arrays["y_test"] = arrays["y_test"][:, :5]
+        arrays["length_test"] = np.minimum(arrays["length_test"], 5)
+    np.savez("own.npz", **arrays)
+    line = refused(script, "--data own.npz")
+    assert ("x_test (50, 5, 4) does not fit x_train (300, 6, 4); the shorter steps can"
+            " be padded with zeros: length_train, length_test tell the real") in line
+
+
+@each_seq_script
+def test_guessing_knows_the_shares_of_the_classes_and_no_more(script, run, capsys):
+    """A rare class: to say the other always is 3 % wrong, and costs 0.2 nats."""
+    arrays = arrays_of(script)
+    for part in "train", "test":
+        x, y = arrays["x_" + part], arrays["y_" + part]
+        arrays["y_" + part] = np.random.RandomState(0).rand(*y.shape) < 0.03
+        x[:] = np.random.RandomState(1).rand(*x.shape)
+    np.savez("own.npz", names=["usual", "rare"], **arrays)
+    seq = run(script, OWN)
+    real = np.full(len(y), True) if y.ndim == 1 else seq.y_test >= 0
+    share = np.mean(seq.y_train[seq.y_train >= 0])
+    cost = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    line = seq.loss_axes.get_lines()[0]
+    np.testing.assert_allclose(line.get_ydata(), cost, rtol=1e-5)
+    error = np.mean(arrays["y_test"][real])
+    told = capsys.readouterr().out
+    assert f"Without reading, always usual: error {error:.1%}\n" in told
+    line = seq.error_axes.get_lines()[0]
+    np.testing.assert_allclose(line.get_ydata(), 100 * error)
+    assert line.get_label() == "always usual"
+
+
+@each_seq_script
+def test_the_training_curve_is_of_all_kinds_of_examples(script, run):
+    arrays = {}
+    for part in "train", "test":
+        y = np.repeat([0, 1], 600)  # sorted by class
+        x = np.random.RandomState(0).uniform(-1, 1, (1200, 2, 1))
+        arrays["x_" + part], arrays["y_" + part] = x, y
+        if script == "seq_label.py":
+            arrays["y_" + part] = np.repeat(y[:, None], 2, axis=1)
+    np.savez("own.npz", **arrays)
+    seq = run(script, OWN)
+    assert len(set(seq.sample)) == 500 and 0.4 < np.mean(seq.y_train[seq.sample]) < 0.6
+    feed = {seq.data: seq.x_train[seq.sample]}
+    answers = seq.sess.run(seq.prediction, feed).argmax(-1)
+    assert seq.train_errors[-1] == np.mean(answers != seq.y_train[seq.sample])
+    assert 0.35 < seq.train_errors[-1] < 0.65  # the first 500: all right, or all wrong
 
 
 def spoiled(array, value):
@@ -384,35 +532,36 @@ def spoiled(array, value):
 @each_seq_script
 @pytest.mark.parametrize("name, change, fault", [
     ("y_train", lambda y: spoiled(y, 0.5), "y_train has [0.5]"),
-    ("y_test", lambda y: spoiled(y, -1), "y_test has [-1]"),
+    ("y_test", lambda y: spoiled(y, -100), "y_test has [-100"),
     ("y_test", lambda y: spoiled(y, np.nan), "y_test has [nan]"),
     ("y_train", lambda y: spoiled(y, np.inf), "y_train has [inf]"),
-    ("y_train", lambda y: y > 1, "y_train holds bool"),
     ("y_train", lambda y: y.astype(str), "y_train holds <U"),
     ("y_train", lambda y: y * 1j, "y_train holds complex"),
-    ("y_train", lambda y: y * 0 + 3, "y_train has one class only: 3"),
-    ("y_train", lambda y: y * 1000, "y_train has 4 classes and goes to 3000"),
+    ("y_train", lambda y: y * 0 + 3, "y_train has one class only"),
+    ("y_train", lambda y: y * 1000, "y_train has 4 classes, and the highest is 3000:"),
     ("y_train", lambda y: y + 10000, "y_train has [1000"),
     ("y_train", lambda y: y[:-1], "y_train (299,"),
     ("y_test", lambda y: y[..., None, None], "y_test (50,"),
-    ("y_test", None, "y_test is missing"),
-    ("x_train", None, "x_train is missing"),
+    ("y_test", None, "lacks y_test"),
+    ("x_train", None, "lacks x_train"),
     ("x_train", lambda x: spoiled(x, np.nan), "x_train has NaN"),
     ("x_test", lambda x: spoiled(x, np.inf), "x_test has NaN, infinity"),
     ("x_test", lambda x: spoiled(x.astype(float), 1e300), "x_test has NaN, infinity"),
     ("x_train", lambda x: x * 1j, "x_train holds complex"),
     ("x_train", lambda x: x.astype(str), "x_train holds <U"),
-    ("x_test", lambda x: x.astype(object), "Object arrays cannot be loaded"),
+    ("x_test", lambda x: x.astype(object), "Object arrays cannot be loaded when"
+     " allow_pickle=False Lists of different lengths? Pad them to one length, and tell"
+     " with length_train, length_test [many] how many steps of each are real"),
     ("x_train", lambda x: x[:, 0], "x_train (300, 4) is not [many, steps, features]"),
-    ("x_test", lambda x: x[:0], "x_test (0, 6, 4) is empty"),
-    ("x_train", lambda x: x[:, :0], "x_train (300, 0, 4) is empty"),
+    ("x_test", lambda x: x[:0], "x_test (0, 6, 4) is not [many, steps, features]"),
+    ("x_train", lambda x: x[:, :0], "x_train (300, 0, 4) is not [many, st"),
     ("x_test", lambda x: x[:, :, :3], "x_test (50, 6, 3) does not fit x_train (300, 6"),
-    ("length_test", lambda _: np.zeros(50), "length_test has [0.]"),
-    ("length_train", lambda _: np.full(300, 7), "length_train has [7]"),
-    ("length_train", lambda _: np.full(300, -2), "length_train has [-2]"),
-    ("length_test", lambda _: np.full(49, 3), "length_test (49,) is not (50,)"),
+    ("length_test", lambda _: np.zeros(50), "length_test is not 50 whole numbers from"),
+    ("length_train", lambda _: np.full(300, 7), "length_train is not 300 whole"),
+    ("length_train", lambda _: np.full(300, -2), "length_train is not 300"),
+    ("length_test", lambda _: np.full(49, 3), "length_test is not 50 wh"),
     ("names", lambda _: ["a", "b"], "names (2,) are not one for each of the classes 0"),
-    ("xtrain", lambda _: [0], "xtrain is none of x_train, y_train, length_train"),
+    ("xtrain", lambda _: [0], "has xtrain; known are length_test, length_train, names"),
 ])
 @pytest.mark.filterwarnings("error::RuntimeWarning")  # it would be a second line
 def test_bad_own_data_get_one_line(name, change, fault, script, refused):
@@ -428,13 +577,14 @@ def test_bad_own_data_get_one_line(name, change, fault, script, refused):
 
 @each_seq_script
 def test_what_is_no_npz_gets_one_line(script, refused, tmp_path):
-    assert "mnistt: is no file, and no other choice" in refused(script, "--data mnistt")
-    assert "is no file" in refused(script, f"--data {tmp_path}")
+    line = refused(script, "--data mnistt")
+    assert "mnistt: is no other choice of --help, and no .npz file, as np.savez" in line
+    assert "and no .npz file" in refused(script, f"--data {tmp_path}")
     np.save("a.npy", np.ones(3))
-    assert "is not an .npz file" in refused(script, "--data a.npy")
+    assert "and no .npz file" in refused(script, "--data a.npy")
     with zipfile.ZipFile("text.npz", "w") as archive:
         archive.writestr("x_train", "hello")
-    assert "y_train is missing" in refused(script, "--data text.npz")
+    assert "lacks x_test, y_test, y_train" in refused(script, "--data text.npz")
     np.savez("broken.npz", **arrays_of(script))
     with open("broken.npz", "r+b") as file:
         file.seek(300)
@@ -445,7 +595,7 @@ def test_what_is_no_npz_gets_one_line(script, refused, tmp_path):
 @each_seq_script
 @pytest.mark.parametrize("flags, fault", [
     ("--truncated_backprop_length 7", "above the 6 steps there are"),
-    ("--shift 2", "--shift 2 "),
+    ("--shift 1", "--shift 1 is for images"),
     ("--predictions said.txt", "--predictions said.txt does not end in .npz"),
     ("--predictions own.npz/said.npz", "--predictions own.npz/said.npz: "),
     ("--predictions own.npz", "--predictions own.npz would overwrite --data"),
@@ -498,20 +648,22 @@ def test_prints_the_articles_line_and_shows_the_same(run, arrays, capsys):
     for line, errors in (seq.test_line, seq.errors), (seq.train_line, seq.train_errors):
         np.testing.assert_allclose(line.get_ydata(), np.multiply(errors, 100))
 
-    for column, color in enumerate(["green", "red"]):  # first right, first wrong
+    for i, color in enumerate(["green", "red"]):  # first right, first wrong
         example = np.flatnonzero((seq.answers == y) == (color == "green"))[0]
-        end, title = arrays["length_test"][example], seq.image_axes[column].title
+        end, title = arrays["length_test"][example], seq.images[i].axes.title
         assert (title.get_text(), title.get_color()) == (
-            f"{y[example]} on its side, read as {seq.answers[example]}", color)
-        shown = seq.images[column].get_array()
-        assert (shown[:, :end] == arrays["x_test"][example, :end].T).all()
-        thought = seq.thoughts[column].get_array()
-        np.testing.assert_allclose(thought[:, end - 1], probabilities[example], 1e-5)
-        assert np.ma.getmaskarray(shown)[:, end:].all()
-        assert np.ma.getmaskarray(thought)[:, end:].all()
+            f"{y[example]}, read as {seq.answers[example]}", color)
+        shown = seq.images[i].get_array()
+        assert (shown[:end] == arrays["x_test"][example, :end]).all()
+        thought = seq.thoughts[i].get_array()
+        np.testing.assert_allclose(thought[end - 1], probabilities[example], 1e-5)
+        for array in shown, thought, seq.lenses[i].get_array():
+            assert np.ma.getmaskarray(array)[end:].all()
     pairs = list(zip(y, seq.answers))
     for pair in np.ndindex(4, 4):
         assert seq.count_texts[pair].get_text() == str(pairs.count(pair) or "")
+        share = pairs.count(pair) / list(y).count(pair[0])  # of the row's true class
+        assert seq.confusion.get_array()[pair] == pytest.approx(share**0.5)
 
 
 def test_readmes_lines_play_on_in_the_session(run, arrays, capsys):

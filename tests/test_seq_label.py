@@ -65,6 +65,7 @@ def test_outputs_and_masked_loss_equal_numpys_of_each_word_alone(flags, run, scr
     seq = run(script, f"{SMALL} {flags}")
     numbers = np.random.RandomState(1)
     x, y = numbers.normal(0, 0.3, (4, 7, 128)), numbers.randint(26, size=(4, 7))
+    y[np.arange(7) >= LENGTHS[:, None]] = y[0, 2] = y[3, 0] = -1  # no label
     feed = {seq.data: x, seq.target: y, seq.length: LENGTHS}
     with seq.tf.Session(graph=seq.loss.graph) as sess:
         *of_cells, kernel, bias = random_weights(seq.tf, sess)
@@ -87,19 +88,20 @@ def test_outputs_and_masked_loss_equal_numpys_of_each_word_alone(flags, run, scr
         assert (output[i, n:] == 0).all()
         expected = softmax(word @ kernel + bias)
         np.testing.assert_allclose(prediction[i, :n], expected, atol=1e-5)
-        losses.extend(-np.log(expected[np.arange(n), y[i, :n]]))
-    assert len(losses) == 12
+        labelled = np.flatnonzero(y[i] >= 0)
+        losses.extend(-np.log(expected[labelled, y[i, labelled]]))
+    assert len(losses) == 10
     assert loss == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_windows_and_their_states_are_the_whole_forward_pass(run, script, monkeypatch):
     flags = f"{SMALL} --cell lstm --dropout 0 --learning_rate 1e-9"
-    seq = run(script, flags)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
+    feeds = spy_on_feeds(monkeypatch)
     means, updates, letters = [], [], []
     for more in "", " --truncated_backprop_length 2":
         feeds.clear()
-        losses = run(script, flags + more).losses
+        seq = run(script, flags + more)
+        losses = seq.losses
         lengths = [feed[seq.length.name] for feed in feeds if seq.target.name in feed]
         weights = np.sum(lengths, axis=1)
         means.append(np.average(losses, weights=weights))
@@ -124,18 +126,6 @@ def test_hidden_units_have_dropout_in_training_alone(run, script):
     np.testing.assert_allclose(dropped[dropped > 0] * 0.75, whole[dropped > 0], 1e-5)
 
 
-def test_shift_moves_what_is_learned_from_and_not_the_test(run, script, monkeypatch):
-    seq = run(script, SMALL)
-    feeds = spy_on_feeds(seq.tf, monkeypatch)
-    run(script, SMALL + " --shift 1")
-    known = {x.tobytes() for x in [*seq.x_train, *seq.x_test]}
-    for is_trained in True, False:
-        fed = [x for feed in feeds if (seq.dropout.name in feed) == is_trained
-               and seq.length.name in feed for x in feed[seq.data.name]]
-        share = np.mean([np.asarray(x, np.float32).tobytes() in known for x in fed])
-        assert share < 0.5 if is_trained else share == 1
-
-
 # --- Data ---
 def test_drawn_words_are_another_text_in_other_fonts_for_testing(run, tmp_path):
     flags = SMALL.replace("_batches 3", "_batches 260") + " --data drawn"
@@ -144,23 +134,33 @@ def test_drawn_words_are_another_text_in_other_fonts_for_testing(run, tmp_path):
     for part, own_fonts in ("train", seq.TRAIN_FONTS), ("test", seq.TEST_FONTS):
         x, y, length = (vars(seq)[f"{name}_{part}"] for name in ("x", "y", "length"))
         assert x.shape[1:] == (14, 128) and (x.min(), x.max()) == (0, 1)
-        assert 1 <= length.min() and length.max() <= 14
+        assert 7 <= length.min() and length.max() <= 14
         real = np.arange(14) < length[:, None]
         assert (x[~real] == 0).all() and (x[real].max(1) > 0.3).all()
         used = set()
         texts.append([])
         for row, n in zip(y, length):
-            characters, fonts = next(drawn)
+            characters, fonts, distortion, noise = next(drawn)
             assert len(set(fonts)) == 1 and len(fonts) == n  # a word has one
             assert [ord(letter) - ord("a") for letter in characters] == list(row[:n])
+            assert (distortion, noise) == (0.15 if part == "train" else 0.1, 0.15)
             used.update(fonts)
             texts[-1].append("".join(characters))
         assert used == set(own_fonts)
     assert next(drawn, None) is None
-    assert len(texts[0]) >= 2000 and len(texts[1]) == 500
+    assert len(texts[0]) >= 2000 and len(texts[1]) == 1000
     manual = " ".join(seq.pydoc_data.topics.topics.values())
-    assert texts[1] == re.findall(r"\b[a-z]{1,14}\b", manual)[-500:]
+    words = re.findall(r"\b[a-z]{7,14}\b", manual)
+    assert texts[1] == words[-1000:]
     assert not set(seq.TRAIN_FONTS) & set(seq.TEST_FONTS)
+
+    # A fifth of the spellings is kept from training, wherever they stand.
+    learned, counts = set(texts[0]), {word: words.count(word) for word in set(words)}
+    assert learned <= set(words)
+    assert list(seq.is_known) == [word in learned for word in texts[1]]
+    frequent = [word for word in counts if counts[word] > 60]  # would be drawn
+    assert len(frequent) > 20
+    assert 0.05 < np.mean([word not in learned for word in frequent]) < 0.4
 
 
 @pytest.mark.parametrize("split, many", [("words", 4552), ("folds", 6251)])
@@ -201,7 +201,7 @@ def test_ocr_is_downloaded_once_and_falls_into_words(
     assert (len(seq.x_train), len(seq.x_test)) == (180, 20)  # every tenth
     for x, y, n, (letters, images) in zip(seq.x_test, seq.y_test, seq.length_test,
                                           words[::10]):
-        assert "".join(seq.LETTERS[label] for label in y[:n]) == letters
+        assert "".join(seq.names[label] for label in y[:n]) == letters
         assert (x[:n] == images).all() and not x[n:].any()
     file.write_bytes(gzip.compress(b"other"))
     with pytest.raises(SystemExit, match="letter.data.gz is not what it should be"):
@@ -229,31 +229,34 @@ def test_counts_prints_and_shows_the_errors_without_padding(run, script, capsys)
     words, padded = np.mean([any(w) for w in wrong]), sum(map(sum, wrong)) / (68 * 14)
     assert (seq.errors[-1], seq.word_errors[-1]) == pytest.approx((letters, words))
     assert 0 < letters < words
+    learned = {tuple(row) for row in seq.y_train}
+    of_known, of_new = [], []
+    for row, w in zip(seq.y_test, wrong):
+        (of_known if tuple(row) in learned else of_new).extend(w)
+    known, new = np.mean(of_known), np.mean(of_new)
     out = capsys.readouterr().out
-    lines = re.findall(r"^Epoch  (\d) error (\S+%), of words (\S+%), loss (\S+),"
-                       r" \d+ examples/s$", out, re.M)
+    lines = re.findall(r"^Epoch  (\d) error (\S+%) \(known words (\S+%), new (\S+%)\),"
+                       r" of words (\S+%), loss (\S+), \d+ examples/s$", out, re.M)
     mean = np.mean(seq.losses[60:])
-    assert lines[1:] == [("2", f"{letters:.1%}", f"{words:.1%}", f"{mean:.4f}")]
+    assert lines[1:] == [("2", f"{letters:.1%}", f"{known:.1%}", f"{new:.1%}",
+                          f"{words:.1%}", f"{mean:.4f}")]
     assert f"{padded:.1%} if padding were a letter that is always read right" in out
     assert f"reads {letters:.1%} of the test letters wrong" in seq.headline.get_text()
-    for line, share in [(seq.letter_line, seq.errors), (seq.word_line, seq.word_errors),
-                        (seq.train_line, seq.train_errors)]:
-        np.testing.assert_allclose(line.get_ydata(), np.multiply(share, 100))
-    known = seq.sess.run(seq.prediction, {  # the session is still open
-        seq.data: seq.x_train[:500], seq.length: seq.length_train[:500]}).argmax(axis=2)
-    real = np.arange(14) < seq.length_train[:500, None]
-    assert seq.train_errors[-1] == np.mean((known != seq.y_train[:500])[real])
+    for line, share in [(seq.known_line, known), (seq.new_line, new),
+                        (seq.train_line, seq.train_errors[-1])]:
+        assert line.get_ydata()[-1] == pytest.approx(100 * share)
+    np.testing.assert_allclose(seq.mean_line.get_ydata()[-1], np.mean(seq.losses[-50:]))
 
     assert len(seq.shown) == len(seq.over) == len(seq.under) > 5
     for example, over, under in zip(seq.shown, seq.over, seq.under):
         assert len(over) == len(under) == seq.length_test[example]
         for t, (above, below) in enumerate(zip(over, under)):
             answer, right = seq.answers[example, t], seq.y_test[example, t]
-            assert above.get_text() == seq.LETTERS[answer]
+            assert above.get_text() == seq.names[answer]
             assert above.get_color() == ("black" if answer == right else "red")
             certainty = seq.probabilities[example, t, answer]
             assert above.get_alpha() == pytest.approx(certainty)
-            assert below.get_text() == ("" if answer == right else seq.LETTERS[right])
+            assert below.get_text() == ("" if answer == right else seq.names[right])
 
 
 def test_own_labels_are_shown_by_their_names(run):
@@ -261,3 +264,60 @@ def test_own_labels_are_shown_by_their_names(run):
     seq = run("seq_label.py", SMALL.replace("ocr", "own.npz"))
     texts = {text.get_text() for texts in seq.over for text in texts}
     assert texts <= set("NESW") and texts
+
+
+def test_steps_without_a_label_are_left_out(run, refused, capsys):
+    arrays = make_arrays(label_axes=2)
+    flags = SMALL.replace("ocr", "own.npz")
+    for part in "train", "test":
+        arrays["y_" + part][:, 1] = -1
+    np.savez("own.npz", **arrays)
+    seq = run("seq_label.py", flags)
+    is_labelled = np.arange(6) < seq.length_test[:, None]
+    is_labelled[:, 1] = False
+    assert ((seq.y_test >= 0) == is_labelled).all()
+    wrong = (seq.answers != arrays["y_test"])[is_labelled]
+    assert seq.errors[-1] == wrong.mean()
+    for example, over, under in zip(seq.shown, seq.over, seq.under):
+        assert over[1].get_text() == under[1].get_text() == ""
+        assert over[0].get_text() == str(seq.answers[example, 0])
+
+    del arrays["length_train"]
+    arrays["y_train"][::2, 4:] = -1
+    np.savez("own.npz", **arrays)
+    capsys.readouterr()
+    line = refused("seq_label.py", "--data own.npz")
+    assert ("y_train ends in -1: tell with length_train [many] how many steps of each"
+            " are real") in line
+
+
+def test_layers_from_the_end_have_dropout_as_well(run, script):
+    seq = run(script, f"{SMALL} --bidirectional 1 --num_units 200 --num_layers 1")
+    x = np.random.RandomState(0).normal(0, 0.1, (4, 14, 128))
+    with seq.tf.Session(graph=seq.loss.graph) as sess:
+        random_weights(seq.tf, sess)
+        dropped = sess.run(seq.output, {seq.data: x, seq.dropout: 0.25})
+        assert (sess.run(seq.output, {seq.data: x}) != 0).all()
+    for direction in np.split(dropped, 2, axis=2):
+        assert abs((direction == 0).mean() - 0.25) < 0.03
+
+
+def test_shift_moves_whole_letters_to_learn_from_and_not_the_test(
+        run, script, monkeypatch):
+    """Letters of 16 x 8 pixels, not 8 x 16: each is one of the known, moved by 1."""
+    feeds = spy_on_feeds(monkeypatch)
+    seq = run(script, SMALL + " --shift 1")
+    letters = seq.x_train[seq.y_train >= 0].reshape(-1, 16, 8)
+    padded = np.pad(letters, [(0, 0), (1, 1), (1, 1)], "constant")
+    known = {padded[:, i : i + 16, j : j + 8][k].tobytes()
+             for i in range(3) for j in range(3) for k in range(len(letters))}
+    unmoved = {letter.tobytes() for letter in letters}
+    words = {x.tobytes() for x in [*seq.x_train, *seq.x_test]}
+    for feed in feeds:
+        if seq.target.name in feed:
+            fed = feed[seq.data.name][feed[seq.target.name] >= 0]
+            fed = [letter.astype(np.float32).tobytes() for letter in fed]
+            assert set(fed) <= known
+            assert np.mean([letter in unmoved for letter in fed]) < 0.5
+        elif seq.length.name in feed:  # tested
+            assert {np.float32(x).tobytes() for x in feed[seq.data.name]} <= words

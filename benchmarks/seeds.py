@@ -69,7 +69,8 @@ for command in chosen_commands:
                 [sys.executable, os.path.join(ROOT, script), *words, "--seed",
                  str(seed), "--plot", "unused.png"],
                 cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
-        results = re.findall(r"(?:error|validation|the network) +(\d[\d.]*%?)", printed)
+        results = re.findall(r"(?:error|validation|the network) +"
+                             r"(\d[\d.]*%?(?: \(known .+?\))?)", printed)
         print(f"| {results[-1]}", end=" ", flush=True)
         if chosen.drawn or chosen.long:
             print(f"({time.time() - start:.0f} s)", end=" ", flush=True)

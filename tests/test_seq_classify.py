@@ -501,7 +501,7 @@ def test_guessing_knows_the_shares_of_the_classes_and_no_more(script, run, capsy
     assert f"Without reading, always usual: error {error:.1%}\n" in told
     line = seq.error_axes.get_lines()[0]
     np.testing.assert_allclose(line.get_ydata(), 100 * error)
-    assert line.get_label() == "always usual"
+    assert seq.blind_text.get_text() == " always usual"
 
 
 @each_seq_script

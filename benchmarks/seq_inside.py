@@ -1,0 +1,63 @@
+"""What the answers of the seq scripts hang on, over the seeds, as Markdown.
+
+    python benchmarks/seq_inside.py  # half an hour on one CPU core
+
+The length of d (best logit - second) / d input: by row of the image, a mean of 500 test
+digits, and by letters from the one that is asked for, a mean of 300 test words.
+"""
+import argparse
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROWS = [1, 7, 14, 21, 28]
+COMMANDS = ["seq_classify.py", "seq_classify.py --truncated_backprop_length 7",
+            "seq_label.py", "seq_label.py --cell lstm",
+            "seq_label.py --bidirectional 1", "seq_label.py --cell none"]
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                 allow_abbrev=False)
+parser.add_argument("--only", default="", help="just commands with this in them")
+parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+parser.add_argument("--one", nargs="+", help="a command, to be run in this process")
+chosen = parser.parse_known_args()[0]
+
+if chosen.one:
+    sys.argv = sys.argv[sys.argv.index("--one") + 1 :]
+    os.environ["MPLBACKEND"] = "agg"
+    run = runpy.run_path(sys.argv[0], run_name="__main__")
+    if "seq_label" in sys.argv[0]:
+        run["shown"][:] = range(300)
+        by_place = run["look_inside"]()[1]
+    else:
+        pulls = run["hangs_on"](run["x_test"][:500], run["length_test"][:500])
+        by_place = np.linalg.norm(pulls, axis=2).mean(axis=0)[np.subtract(ROWS, 1)]
+    print("by place:", *np.round(by_place, 2))
+    sys.exit()
+
+for script, places in ("seq_classify.py", ROWS), ("seq_label.py", range(-3, 4)):
+    kind = "row" if script == "seq_classify.py" else "letters away"
+    print(f"| command | {kind} {' | '.join(map(str, places))} |")
+    print("|---" * (len(places) + 1) + "|")
+    for command in COMMANDS:
+        if script not in command or chosen.only not in command:
+            continue
+        strengths = []
+        for seed in chosen.seeds:
+            with tempfile.TemporaryDirectory() as folder:
+                printed = subprocess.check_output(
+                    [sys.executable, os.path.abspath(__file__), "--one",
+                     *os.path.join(ROOT, command).split(), "--seed", str(seed),
+                     "--plot", "unused.png"],
+                    cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
+            line = printed.splitlines()[-1]
+            strengths.append(list(map(float, line.split()[2:])))
+        ranges = zip(np.min(strengths, axis=0), np.max(strengths, axis=0))
+        told = ["-" if np.isnan(low) else f"{low} to {high}" for low, high in ranges]
+        print(f"| `{command}` |", " | ".join(told), "|", flush=True)
+    print()

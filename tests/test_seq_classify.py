@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import ROOT, numpy_cell
+from PIL import Image
 
 SMALL = ("--num_epochs 2 --num_batches 3 --batch_size 4 --num_units 5 --num_layers 2"
          " --plot p.png")
@@ -507,9 +508,9 @@ def test_guessing_knows_the_shares_of_the_classes_and_no_more(script, run, capsy
 @each_seq_script
 def test_the_training_curve_is_of_all_kinds_of_examples(script, run):
     arrays = {}
-    for part in "train", "test":
-        y = np.repeat([0, 1], 600)  # sorted by class
-        x = np.random.RandomState(0).uniform(-1, 1, (1200, 2, 1))
+    for part, many in ("train", 600), ("test", 50):
+        y = np.repeat([0, 1], many)  # sorted by class
+        x = np.random.RandomState(many).uniform(-1, 1, (2 * many, 2, 1))
         arrays["x_" + part], arrays["y_" + part] = x, y
         if script == "seq_label.py":
             arrays["y_" + part] = np.repeat(y[:, None], 2, axis=1)
@@ -666,11 +667,52 @@ def test_prints_the_articles_line_and_shows_the_same(run, arrays, capsys):
         assert seq.confusion.get_array()[pair] == pytest.approx(share**0.5)
 
 
-def test_readmes_lines_play_on_in_the_session(run, arrays, capsys):
+def readmes_lines(script):
+    """Return the blocks of Python code in the README's section on the script."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        section = file.read().split("## seq_classify.py")[1].split("\n## ")[0]
-    (lines,) = re.findall(r"```python\n(.*?)```", section, re.S)
-    seq = run("seq_classify.py", OWN)
+        section = file.read().split(f"## {script}")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.S)
+
+
+def test_readmes_lines_read_an_image_in_the_session(run, capsys):
+    seq = run("seq_classify.py", SMALL)
+    image = np.uint8(255 * (1 - seq.x_test[7]))
+    Image.fromarray(image).save("mine.png")
+    of_image, _ = readmes_lines("seq_classify.py")
     capsys.readouterr()
-    exec(lines, vars(seq))
-    assert capsys.readouterr().out == f"{seq.answers[7]} is {arrays['y_test'][7]}\n"
+    exec(of_image, vars(seq))
+    assert capsys.readouterr().out == f"{seq.answers[7]}\n"
+    np.testing.assert_allclose(seq.mine, seq.x_test[7], atol=1 / 255)
+
+
+def test_readmes_lines_make_data_of_a_table(run):
+    numbers, lines = np.random.RandomState(0), ["x,y,z,activity"]
+    for block in range(300):
+        activity = ["sit", "walk", "run"][block % 3]
+        for t in range(50):
+            x, y, z = numbers.normal(0, 0.1, 3)
+            lines.append(f"{x},{y + (block % 3) * np.sin(t)},{z + 9.8},{activity}")
+    with open("sensors.csv", "w") as file:
+        file.write("\n".join(lines) + "\n")
+    _, of_table = readmes_lines("seq_classify.py")
+    exec(of_table, {})
+    seq = run("seq_classify.py", LEARN)
+    assert seq.names.tolist() == ["run", "sit", "walk"]
+    assert (len(seq.x_train), len(seq.x_test)) == (240, 60)
+    assert seq.errors[-1] < 0.1  # seeds 1 to 5: none
+
+
+def test_readmes_lines_make_data_of_tagged_words(run):
+    numbers, sentences = np.random.RandomState(0), []
+    for _ in range(400):
+        words = numbers.choice(["running 2", "sung 2", "dogs 1", "cats 1", "the 0"],
+                               size=numbers.randint(2, 7))
+        sentences.append("\n".join(words))
+    with open("tags.txt", "w") as file:
+        file.write("\n\n".join(sentences) + "\n")
+    (of_tags,) = readmes_lines("seq_label.py")
+    exec(of_tags, {})
+    seq = run("seq_label.py", LEARN)
+    assert seq.names.tolist() == ["", "0", "1", "2"]
+    assert (seq.x_train[seq.y_train == 3].sum(axis=1) >= 3).all()
+    assert seq.errors[-1] < 0.1  # seeds 1 to 5: none

@@ -1,6 +1,7 @@
 """What the answers of the seq scripts hang on, over the seeds, as Markdown.
 
-    python benchmarks/seq_inside.py  # half an hour on one CPU core
+    python benchmarks/seq_inside.py seq_classify.py  # a quarter of an hour
+    python benchmarks/seq_inside.py seq_label.py
 
 The length of d (best logit - second) / d input: by row of the image, a mean of 500 test
 digits, and by letters from the one that is asked for, a mean of 300 test words.
@@ -16,19 +17,18 @@ import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROWS = [1, 7, 14, 21, 28]
-COMMANDS = ["seq_classify.py", "seq_classify.py --truncated_backprop_length 7",
-            "seq_label.py", "seq_label.py --cell lstm",
-            "seq_label.py --bidirectional 1", "seq_label.py --cell none"]
+FLAGS = {"seq_classify.py": ["", " --truncated_backprop_length 7"],
+         "seq_label.py": ["", " --cell lstm", " --bidirectional 1", " --cell none"]}
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
-                                 allow_abbrev=False)
-parser.add_argument("--only", default="", help="just commands with this in them")
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("script", nargs="?", choices=FLAGS)
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-parser.add_argument("--one", nargs="+", help="a command, to be run in this process")
-chosen = parser.parse_known_args()[0]
+parser.add_argument("--one", nargs=argparse.REMAINDER, metavar="WORD",
+                    help="a command, to be run in this process")
+chosen = parser.parse_args()
 
 if chosen.one:
-    sys.argv = sys.argv[sys.argv.index("--one") + 1 :]
+    sys.argv = chosen.one
     os.environ["MPLBACKEND"] = "agg"
     run = runpy.run_path(sys.argv[0], run_name="__main__")
     if "seq_label" in sys.argv[0]:
@@ -40,24 +40,19 @@ if chosen.one:
     print("by place:", *np.round(by_place, 2))
     sys.exit()
 
-for script, places in ("seq_classify.py", ROWS), ("seq_label.py", range(-3, 4)):
-    kind = "row" if script == "seq_classify.py" else "letters away"
-    print(f"| command | {kind} {' | '.join(map(str, places))} |")
-    print("|---" * (len(places) + 1) + "|")
-    for command in COMMANDS:
-        if script not in command or chosen.only not in command:
-            continue
-        strengths = []
-        for seed in chosen.seeds:
-            with tempfile.TemporaryDirectory() as folder:
-                printed = subprocess.check_output(
-                    [sys.executable, os.path.abspath(__file__), "--one",
-                     *os.path.join(ROOT, command).split(), "--seed", str(seed),
-                     "--plot", "unused.png"],
-                    cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
-            line = printed.splitlines()[-1]
-            strengths.append(list(map(float, line.split()[2:])))
-        ranges = zip(np.min(strengths, axis=0), np.max(strengths, axis=0))
-        told = ["-" if np.isnan(low) else f"{low} to {high}" for low, high in ranges]
-        print(f"| `{command}` |", " | ".join(told), "|", flush=True)
-    print()
+places = ROWS if chosen.script == "seq_classify.py" else range(-3, 4)
+print(f"| command | {' | '.join(map(str, places))} |")
+print("|---" * (len(places) + 1) + "|")
+for flags in FLAGS[chosen.script]:
+    command, strengths = chosen.script + flags, []
+    for seed in chosen.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            printed = subprocess.check_output(
+                [sys.executable, os.path.abspath(__file__), "--one",
+                 *os.path.join(ROOT, command).split(), "--seed", str(seed),
+                 "--plot", "unused.png"],
+                cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
+        strengths.append(list(map(float, printed.splitlines()[-1].split()[2:])))
+    ranges = zip(np.min(strengths, axis=0), np.max(strengths, axis=0))
+    told = ["-" if np.isnan(low) else f"{low} to {high}" for low, high in ranges]
+    print(f"| `{command}` |", " | ".join(told), "|", flush=True)

@@ -392,6 +392,13 @@ if not own_data:
     length_train = np.full(len(x_train), steps)
     length_test = np.full(len(x_test), steps)
 
+# %% What can be had without reading
+shares = np.bincount(y_train, minlength=out_size) / len(y_train)  # of the classes
+guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
+most_frequent = shares.argmax()
+blind_error = np.mean(y_test != most_frequent)
+print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
 
@@ -554,13 +561,6 @@ class LivePicture:
         return error is KeyboardInterrupt
 
 
-# %% What can be had without reading
-shares = np.bincount(y_train, minlength=out_size) / len(y_train)  # of the classes
-guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
-most_frequent = shares.argmax()
-blind_error = np.mean(y_test != most_frequent)
-print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
-
 # %% Watching it learn
 picture = LivePicture("seq_classify", plot_file, (12, 6.3))
 figure = picture.figure
@@ -710,8 +710,8 @@ def window(x, lengths, share):
             dropout: share}
 
 
-def hangs_on(x, lengths):
-    """Return what answers hang on: d lead / d x; NaN where no gradient goes."""
+def what_tips(x, lengths):
+    """Return what would tip the answers: d lead / d x; NaN where no gradient goes."""
     pulls = np.full(x.shape, np.nan)
     feed = window(x, lengths, 0)
     pulls[:, steps - feed[data].shape[1] :] = sess.run(pull, feed)
@@ -719,13 +719,14 @@ def hangs_on(x, lengths):
     return pulls
 
 
-def look_inside():
-    """Return what it thinks of the examples, and what answers hang on, of more."""
+def look_at_images():
+    """Return what it thinks of the examples, and what would tip answers, of more."""
+    picture.answer()
     start = time.perf_counter()
     shown = {data: x_test[examples], length: length_test[examples]}
     _reading = sess.run(reading, shown)
     more = [*examples, *range(min(batch_size, len(x_test)))]
-    pulls = hangs_on(x_test[more], length_test[more])
+    pulls = what_tips(x_test[more], length_test[more])
     # This is of the fifth of the time that the picture may take.
     picture.next_time += 5 * (time.perf_counter() - start)
     return _reading, pulls
@@ -758,7 +759,7 @@ with picture:
             # clock, or no run could be repeated.
             is_tenth = batch_idx % 10 == 0
             if is_tenth:
-                looks = look_inside()
+                looks = look_at_images()
             # Slow motion: the loss falls fastest in the first epoch.
             if picture.is_due(slow_motion=is_tenth and epoch_idx == 0):
                 plot(epoch_idx, batch_idx, *looks)
@@ -776,7 +777,7 @@ with picture:
             write_file(predictions_file, np.savez, answers=answers,
                        probabilities=probabilities, names=names)
         log.add_point("error", errors[-1], len(losses))
-        looks = look_inside()
+        looks = look_at_images()
         if picture.is_due() or epoch_idx == num_epochs - 1:
             plot(epoch_idx, batch_idx, *looks)
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"

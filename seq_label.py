@@ -7,13 +7,12 @@ lines are in the cells from Defining the Network to Sequence Labelling.
     python seq_label.py                            # drawn words, in a window
     python seq_label.py --data ocr --plot ocr.png  # no window, but a file
 
-Expect 8 to 10 % of the drawn letters read wrong after half a minute on 2 CPU cores; 13
-to 15 % with --cell none, which forgets what came before; 6 to 7 % with --bidirectional
-1, which knows what comes behind (5 seeds, benchmarks/seeds.py --drawn). Fonts are new
-to the network, and so are a quarter of the words: there it has 11 to 13 %, in words
-that it has learned from 7 to 9 %. Drawn words are easier than handwriting: letters are
-cut out, and a font draws each in its one way, only turned and stretched a little, and
-less so in the test than in training.
+Expect 8 to 10 % of the drawn letters read wrong after half a minute on 2 CPU cores: 7
+to 9 % in words that it has learned from, 11 to 13 % in new ones, a quarter of all. With
+--cell none, which forgets what came before, 13 to 15 %; with --bidirectional 1, which
+knows what comes behind, 6 to 7 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are
+new to it. Drawn words are easier than handwriting: letters are cut out, and a font
+draws each in its one way, turned and stretched less in the test than in training.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -478,6 +477,13 @@ elif data_name == "ocr":
 learned = {labels.tobytes() for labels in y_train}
 is_known = np.array([labels.tobytes() in learned for labels in y_test])
 
+# %% What can be had without reading
+shares = np.bincount(y_train[y_train >= 0], minlength=out_size) / np.sum(y_train >= 0)
+guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
+most_frequent = shares.argmax()
+blind_error = np.mean(y_test[y_test >= 0] != most_frequent)
+print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
 
@@ -640,13 +646,6 @@ class LivePicture:
         return error is KeyboardInterrupt
 
 
-# %% What can be had without reading
-shares = np.bincount(y_train[y_train >= 0], minlength=out_size) / np.sum(y_train >= 0)
-guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
-most_frequent = shares.argmax()
-blind_error = np.mean(y_test[y_test >= 0] != most_frequent)
-print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
-
 # %% Watching it learn
 picture = LivePicture("seq_label", plot_file, (12, 6.3))
 figure = picture.figure
@@ -764,12 +763,13 @@ def error_of(answers, y):
     return np.mean((answers != y)[y >= 0]) if (y >= 0).any() else np.nan
 
 
-def look_inside():
+def look_at_words():
     """Return predictions of the shown sequences, and by offset what answers hang on.
 
     The latter: of the letter in the middle of each, the mean length of d lead / d x of
     the letters around it.
     """
+    picture.answer()
     start = time.perf_counter()
     lengths = length_test[shown]
     _asked = (lengths - 1) // 2
@@ -822,7 +822,7 @@ with picture:
             # clock, or no run could be repeated.
             is_tenth = batch_idx % 10 == 0
             if is_tenth:
-                looks = look_inside()
+                looks = look_at_words()
             # Slow motion: the loss falls fastest in the first epoch.
             if picture.is_due(slow_motion=is_tenth and epoch_idx == 0):
                 plot(epoch_idx, batch_idx, *looks)
@@ -843,7 +843,7 @@ with picture:
                        answers=np.where(padding, -1, answers), length=length_test,
                        names=names)
         log.add_point("error", errors[-1], len(losses))
-        looks = look_inside()
+        looks = look_at_words()
         if picture.is_due() or epoch_idx == num_epochs - 1:
             plot(epoch_idx, batch_idx, *looks)
         of_both = ("" if is_known.all() or not is_known.any() else

@@ -33,9 +33,9 @@ if chosen.one:
     run = runpy.run_path(sys.argv[0], run_name="__main__")
     if "seq_label" in sys.argv[0]:
         run["shown"][:] = range(300)
-        by_place = run["look_inside"]()[1]
+        by_place = run["look_at_words"]()[1]
     else:
-        pulls = run["hangs_on"](run["x_test"][:500], run["length_test"][:500])
+        pulls = run["what_tips"](run["x_test"][:500], run["length_test"][:500])
         by_place = np.linalg.norm(pulls, axis=2).mean(axis=0)[np.subtract(ROWS, 1)]
     print("by place:", *np.round(by_place, 2))
     sys.exit()

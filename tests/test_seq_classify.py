@@ -186,7 +186,7 @@ def test_lens_is_how_a_pixel_moves_the_lead_over_the_second(more, reach, run, ar
         return seq.sess.run(seq.logit, {seq.data: x, seq.length: lengths})
 
     x = arrays["x_test"][:7]
-    pulls = seq.hangs_on(x, lengths)
+    pulls = seq.what_tips(x, lengths)
     everyone, (second, best) = np.arange(7), np.argsort(logit(x), axis=1).T[-2:]
     for step, feature in np.ndindex(6, 4):
         little = np.zeros((6, 4))
@@ -210,7 +210,7 @@ def test_the_lens_and_thoughts_drawn_are_of_what_is_shown(script, run):
         assert all(image.axes.get_ylim() == (5.5, -0.5) for image in seq.images)
         lengths = np.full(2, 6)
         assert (np.array(shown) == seq.x_test[seq.examples]).all()
-        pulls = seq.hangs_on(np.array(shown), lengths)
+        pulls = seq.what_tips(np.array(shown), lengths)
         for i in range(2):
             np.testing.assert_allclose(seq.lenses[i].get_array(), pulls[i], atol=1e-5)
             assert seq.lenses[i].cmap.name == "RdBu"  # blue: above 0
@@ -219,7 +219,7 @@ def test_the_lens_and_thoughts_drawn_are_of_what_is_shown(script, run):
             by_row = np.sqrt((pulls[i] ** 2).sum(axis=1))
             np.testing.assert_allclose(of_this.get_xdata(), by_row, 1e-4)
             assert list(of_this.get_ydata()) == list(range(6))
-            others = seq.hangs_on(seq.x_test[:4], seq.length_test[:4])
+            others = seq.what_tips(seq.x_test[:4], seq.length_test[:4])
             others = np.concatenate([pulls, others])
             np.testing.assert_allclose(of_others.get_xdata(), np.sqrt(
                 (others**2).sum(axis=2)).mean(axis=0), 1e-4)

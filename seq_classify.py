@@ -161,7 +161,7 @@ def read_own(label_axes):
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         is_ragged = "Object arrays" in str(error)
         demand(False, f"{error}" + is_ragged * (
-            " Lists of different lengths? Pad them to one length, and tell with"
+            ". Lists of different lengths? Pad them to one length, and tell with"
             " length_train, length_test [many] how many steps of each are real"))
     needed = {"x_train", "y_train", "x_test", "y_test"}
     known = needed | {"length_train", "length_test", "names"}
@@ -213,7 +213,8 @@ def read_own(label_axes):
            " them 0, 1, 2, …; length_train, length_test tell where padding begins")
     names = arrays.get("names", np.arange(highest + 1)).astype(str)
     demand(names.ndim == 1 and len(names) > highest,
-           f"names {names.shape} are not one for each of the classes 0 to {highest}")
+           f"names {names.shape} are not one for each of the classes 0 to {highest};"
+           " length_train, length_test tell where padding begins")
     largest = np.abs(x_train).max()
     if largest > 10:
         print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
@@ -633,7 +634,8 @@ axes.tick_params("x", rotation=upright)
 count_texts = {}
 if out_size <= 12:
     for row, column in np.ndindex(out_size, out_size):
-        count_texts[row, column] = axes.text(column, row, "", ha="center", va="center")
+        count_texts[row, column] = axes.text(column, row, "", ha="center", va="center",
+                                              size=8)
 
 
 def plot(epoch_idx, batch_idx, readings, pulls):

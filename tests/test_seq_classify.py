@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import signal
+import warnings
 import zipfile
 
 import numpy as np
@@ -53,10 +54,18 @@ def random_weights(tf, sess):
     return weights
 
 
+def load_tensorflow():
+    """Import it as the scripts do, whatever warnings a first import gives."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow.compat.v1 as tf
+    return tf
+
+
 def spy_on_feeds(monkeypatch):
     """Return a list that gets the feed of each sess.run: {name of a tensor: value}."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"  # as the scripts do, before the import
-    import tensorflow.compat.v1 as tf
+    tf = load_tensorflow()
     real_run, feeds = tf.Session.run, []
 
     def spy(self, fetches, feed_dict=None, *rest):
@@ -551,7 +560,7 @@ def spoiled(array, value):
     ("x_train", lambda x: x * 1j, "x_train holds complex"),
     ("x_train", lambda x: x.astype(str), "x_train holds <U"),
     ("x_test", lambda x: x.astype(object), "Object arrays cannot be loaded when"
-     " allow_pickle=False Lists of different lengths? Pad them to one length, and tell"
+     " allow_pickle=False. Lists of different lengths? Pad them to one length, and tell"
      " with length_train, length_test [many] how many steps of each are real"),
     ("x_train", lambda x: x[:, 0], "x_train (300, 4) is not [many, steps, features]"),
     ("x_test", lambda x: x[:0], "x_test (0, 6, 4) is not [many, steps, features]"),
@@ -566,6 +575,7 @@ def spoiled(array, value):
 ])
 @pytest.mark.filterwarnings("error::RuntimeWarning")  # it would be a second line
 def test_bad_own_data_get_one_line(name, change, fault, script, refused):
+    load_tensorflow()
     arrays = arrays_of(script)
     if change is None:
         del arrays[name]

@@ -159,10 +159,11 @@ def read_own(label_axes):
         with np.load(data_name) as own_file:
             arrays = dict(own_file)
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        is_ragged = "Object arrays" in str(error)
-        demand(False, f"{error}" + is_ragged * (
-            ". Lists of different lengths? Pad them to one length, and tell with"
-            " length_train, length_test [many] how many steps of each are real"))
+        cure = ""
+        if "Object arrays" in str(error):
+            cure = (". Lists of different lengths? Pad them to one length, and tell by"
+                    " length_train, length_test [many] how many steps of each are real")
+        demand(False, f"{error}{cure}")
     needed = {"x_train", "y_train", "x_test", "y_test"}
     known = needed | {"length_train", "length_test", "names"}
     demand(needed <= set(arrays), f"lacks {', '.join(sorted(needed - set(arrays)))}")
@@ -195,9 +196,10 @@ def read_own(label_axes):
             demand("length_" + part in arrays or (y[:, -1] != -1).all(),
                    f"y_{part} ends in -1: tell with length_{part} [many] how many steps"
                    " of each are real")
-        is_label = np.isin(y, np.arange(1 - label_axes, 10000))
-        demand(is_label.all(), f"y_{part} has {y[~is_label][:1]}: wanted are classes 0,"
-               " 1, 2, … to 9999" + ", or -1 for none" * (label_axes - 1))
+        lowest = -1 if label_axes == 2 else 0  # a step may have no label
+        is_label = np.isin(y, np.arange(lowest, 10000))
+        demand(is_label.all(), f"y_{part} has {y[~is_label][:1]}: wanted are whole"
+               f" numbers from {lowest} to 9999")
         demand((y >= 0).any(), f"y_{part} has no label")
         both += [x, y.astype(int), length.astype(int)]
 
@@ -286,7 +288,7 @@ with tf.name_scope("Sequence_Classification"):
 # %% Not the article's: what it thinks meanwhile, and what its answer hangs on
 reading = tf.nn.softmax(softmax_layer(output))  # [batch_size, steps, out_size]
 best_two = tf.nn.top_k(logit, 2).values  # [batch_size, 2]
-lead = best_two[:, 0] - best_two[:, 1]  # 0: a little more, and the answer is another
+lead = best_two[:, 0] - best_two[:, 1]  # of the answer over the second best
 (pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
 # %% Data: characters as if written by hand. The same in both seq scripts.
@@ -773,7 +775,8 @@ with picture:
         errors.append(np.mean(answers != y_test))
         counts = np.zeros((out_size, out_size), int)  # [out_size, out_size]
         np.add.at(counts, (y_test, answers), 1)
-        examples = [np.argmax(answers == y_test), np.argmax(answers != y_test)]
+        # One that is read right, and one that is read wrong, if there are such.
+        examples = np.argsort(answers == y_test, kind="stable")[[-1, 0]]
 
         if predictions_file:
             write_file(predictions_file, np.savez, answers=answers,

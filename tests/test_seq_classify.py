@@ -561,7 +561,7 @@ def spoiled(array, value):
     ("x_train", lambda x: x.astype(str), "x_train holds <U"),
     ("x_test", lambda x: x.astype(object), "Object arrays cannot be loaded when"
      " allow_pickle=False. Lists of different lengths? Pad them to one length, and tell"
-     " with length_train, length_test [many] how many steps of each are real"),
+     " by length_train, length_test [many] how many steps of each are real"),
     ("x_train", lambda x: x[:, 0], "x_train (300, 4) is not [many, steps, features]"),
     ("x_test", lambda x: x[:0], "x_test (0, 6, 4) is not [many, steps, features]"),
     ("x_train", lambda x: x[:, :0], "x_train (300, 0, 4) is not [many, st"),
@@ -659,8 +659,8 @@ def test_prints_the_articles_line_and_shows_the_same(run, arrays, capsys):
     for line, errors in (seq.test_line, seq.errors), (seq.train_line, seq.train_errors):
         np.testing.assert_allclose(line.get_ydata(), np.multiply(errors, 100))
 
-    for i, color in enumerate(["green", "red"]):  # first right, first wrong
-        example = np.flatnonzero((seq.answers == y) == (color == "green"))[0]
+    for i, color in enumerate(["green", "red"]):  # last right, first wrong
+        example = np.flatnonzero((seq.answers == y) == (color == "green"))[[-1, 0][i]]
         end, title = arrays["length_test"][example], seq.images[i].axes.title
         assert (title.get_text(), title.get_color()) == (
             f"{y[example]}, read as {seq.answers[example]}", color)

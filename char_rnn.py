@@ -8,6 +8,7 @@ https://theneuralperspective.com/2016/10/04/05-recurrent-neural-networks-rnn-par
     python char_rnn.py --data shakespeare --plot char_rnn.png   # no window, a file
     python char_rnn.py --sample 500     # write, with the last run's best network
     python char_rnn.py --score FILE     # how well that network foresees a text
+    python char_rnn.py --score FILE --plot inside.png   # what it makes of that text
     python char_rnn.py --resume --num_epochs 20   # learn on, bit for bit; --data OTHER
 
 Expect a validation loss of 1.53 nats a character on tiny Shakespeare after 10 epochs,
@@ -29,6 +30,7 @@ import json
 import logging
 import os
 import pydoc_data.topics
+import re
 import signal
 import sys
 import textwrap
@@ -43,6 +45,7 @@ if sys.stderr:
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.transforms import Bbox
 from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
@@ -78,18 +81,21 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 parser.add_argument("--resume", action="store_true", help="learn on from the newest")
 sample_length = flag("sample", 0, "write so many characters with the best", low=0)
 score_file = flag("score", "", "say how well the best foresees this file's text")
+score_learning_rate = flag("score_learning_rate", 0.0, "learn from it meanwhile", 0)
 goes_on = "--resume" in argv or sample_length > 0 or score_file != ""
 runs = sorted(glob.glob("char_rnn_[0-9]*/newest"), key=os.path.getmtime)
 last_run = os.path.dirname(runs[-1]) if goes_on and runs else ""
 checkpoint_dir = flag("checkpoint_dir", last_run, "where it saves, or has saved")
 saved = {"flags": {}}
+if goes_on and not checkpoint_dir:
+    parser.error("this folder holds no saved run: train first, by python char_rnn.py")
 if goes_on:
     try:
         with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
             saved = json.load(f)
         argv = [f"--{name}={value}" for name, value in saved["flags"].items()] + argv
     except Exception as error:  # no such file, half a file, or not one of ours
-        parser.error(f"{checkpoint_dir or 'this folder'} holds no saved run: {error!r}")
+        parser.error(f"{checkpoint_dir} holds no saved run: {error!r}")
 
 # %% Setup
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
@@ -100,19 +106,23 @@ batch_size = flag("batch_size", 1 if III else 50, "rows of the text, read side b
 num_steps = flag("num_steps", 25 if III else 50, "characters in a window of a row")
 num_hidden_units = flag("num_hidden_units", 100 if III else 128, "in a layer's state")
 num_layers = flag("num_layers", 1 if III else 2, "cells on top of each other")
-learning_rate = flag("learning_rate", 0.1 if III else 0.002, "at first", low=1e-9)
+learning_rate = flag("learning_rate", 0.1 if III else 0.002, "at first, or where a run"
+                     " goes on", low=1e-9)
 decay_rate = flag("decay_rate", 1.0 if III else 0.97, "factor on it an epoch", low=1e-9)
 max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
+# The article's is 0.5.
 dropout = flag("dropout", 0.0, "part of each cell's outputs hidden in training", low=0)
 temperature = flag("temperature", 1.0, "of writing; 0: the likeliest always", low=0)
 prime = flag("prime", "", "what to write on from, the article's START_TOKEN; else the"
              " text's first word")
 # Not the article's:
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
-num_batches = flag("num_batches", 40000 if III else 2000, "of an epoch, at most: the"
+num_batches = flag("num_batches", 50000 if III else 2000, "of an epoch, at most: the"
                    " next epoch reads on in a longer text")
 average_decay = flag("average_decay", 0.0, "validate with averaged weights", 0, 1)
 top_k = flag("top_k", 0, "write one of so many likeliest characters only", low=0)
+pattern = flag("pattern", r'"[^"\n]*"', "show the unit that follows this regular"
+               " expression best")
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
@@ -139,6 +149,10 @@ if checkpoint_dir and not goes_on and os.path.exists(checkpoint_dir):
     parser.error(f"--checkpoint_dir {checkpoint_dir} is there already")
 if set("*?[") & set(checkpoint_dir):
     parser.error("TensorFlow cannot load from a --checkpoint_dir with * ? or [")
+try:
+    re.compile(pattern)
+except re.error as error:
+    parser.error(f"--pattern {pattern}: {error}")
 
 # %% The same in every script: the end of the flags. Skip it at first.
 # Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
@@ -221,8 +235,11 @@ char_to_idx = {char: idx for idx, char in enumerate(vocabulary)}
 num_classes = len(vocabulary)
 raw_data = encode(text, f"--data {data}")
 training, validation = np.split(raw_data, [len(text) * 9 // 10])
+# Of a long text a ninth of what an epoch learns from is enough to validate with.
+validation = validation[: max(1, num_batches // 9) * batch_size * num_steps + 1]
 
 
+# In the article's later program BATCH_SIZE is a row's length, here it is the rows.
 def generate_batch(raw_data, part=0, parts=1):
     """Yield X and y, one character later: windows whose rows go on where they ended.
 
@@ -244,7 +261,7 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if is_training and (windows < 1 or len(validation) <= num_steps):
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps}")
-prime = prime or (text.split() or vocabulary)[0][:20]
+prime = prime or (text.split(None, 1) or vocabulary)[0][:20]
 if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
 del text  # of 100 million characters once is enough
@@ -318,7 +335,7 @@ def numpy_write(prime_ids, num_chars, temperature, top_k, seed):
         h = np.tanh(Wxh[:, [idx]] + Whh @ h + bh)
     for _ in range(num_chars):
         logits = (Why @ h + by).ravel()
-        logits[logits < np.sort(logits)[-top_k]] = -np.inf  # [-0] is the least of all
+        logits[logits < np.sort(logits)[-top_k]] = -np.inf  # all but the likeliest
         p = np.exp((logits - logits.max()) / temperature)
         idx = random.choice(num_classes, p=p / p.sum())
         yield idx
@@ -326,7 +343,6 @@ def numpy_write(prime_ids, num_chars, temperature, top_k, seed):
 
 
 # %% IV. Char-RNN TF Implementation (no RNN abstractions)
-# In the article's later program BATCH_SIZE is a row's length, here it is the rows.
 with tf.name_scope("Data_placeholders"):
     X = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
     y = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
@@ -359,11 +375,13 @@ def rnn_logits(rnn_outputs):
 if model == "manual":
     zeros = tf.zeros([tf.shape(X)[0], num_hidden_units])
     initial_state = tuple(tf.identity(zeros) for _ in range(num_layers))
+    inputs = tf.one_hot(X, num_classes)
     final_state, rnn_outputs = initial_state, []
-    for rnn_input in tf.unstack(tf.one_hot(X, num_classes), axis=1):
+    for rnn_input in tf.unstack(inputs, axis=1):
         final_state = rnn_cell(rnn_input, final_state)
         rnn_outputs.append(final_state[-1])
-    logits = rnn_logits(tf.stack(rnn_outputs, axis=1))
+    outputs = tf.stack(rnn_outputs, axis=1)  # [batch_size, num_steps, num_hidden_units]
+    logits = rnn_logits(outputs)
 
     def next_logits(char, state):
         """Return the logits of what follows the character, and the next state."""
@@ -429,155 +447,298 @@ if model != "numpy":
         total_loss = tf.reduce_mean(losses)
         trainable_vars = tf.trainable_variables()
         grads = tf.gradients(total_loss, trainable_vars)
+        # The embeddings' gradients come row by row: whole, they count once in the norm.
+        grads = [tf.convert_to_tensor(grad) for grad in grads]
         grads, _ = tf.clip_by_global_norm(grads, max_gradient_norm)
         global_step = tf.train.get_or_create_global_step()
         # With section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
         optimizer = tf.train.AdamOptimizer(lr)
-        averaging = []
+        averaging, averages = [], []
         if average_decay:
             average = tf.train.ExponentialMovingAverage(average_decay, global_step)
             averaging = [average.apply(trainable_vars)]
+            averages = [average.average(w) for w in trainable_vars]
         # Averages first, since dynamic_rnn reads its weights only once a step.
         with tf.control_dependencies(averaging):
             train_step = optimizer.apply_gradients(
                 zip(grads, trainable_vars), global_step)
-        saved_variables = [*trainable_vars, *optimizer.variables(), global_step]
-        if average_decay:
-            saved_variables += [average.average(w) for w in trainable_vars]
+        saved_variables = [*trainable_vars, *averages, *optimizer.variables(),
+                           global_step]
 
 # %% Sampling
 if model != "numpy":
     with tf.name_scope("Sampling"):
-        first = tf.placeholder(tf.int32, [])  # of the characters to be read
-        number = tf.placeholder(tf.int32, [])  # of them
-        prime_ids = tf.placeholder(tf.int32, [None, 1])
+        given = tf.placeholder(tf.int32, [None, 1])  # what comes next; -1: draw it
+        offset = tf.placeholder(tf.int32, [])  # how many have been given before these
         hotness = tf.placeholder(tf.float32, [])  # the temperature
         likeliest = tf.placeholder(tf.int32, [])  # the top_k
         sampling_seed = tf.placeholder(tf.int32, [])
-        prime_length, end = tf.size(prime_ids), first + number
 
         def write(i, char, state, chars):
-            """Read character i, write the next: prime's, as long as there is one."""
+            """Read a character; the next one is the given one, or drawn."""
             logits, state = next_logits(char, state)
-            logits = tf.cond(likeliest > 0, lambda: tf.where(
-                logits < tf.nn.top_k(logits, likeliest).values[0, -1],
-                logits - np.inf, logits), lambda: logits)
-            logits /= hotness  # the article's section V divides the probabilities
+            values, places = tf.nn.top_k(logits, likeliest)
             drawn = tf.random.stateless_categorical(
-                logits, 1, [sampling_seed, i], tf.int32)[0]
-            char = tf.cond(i + 1 < prime_length,
-                           lambda: prime_ids[i + 1], lambda: drawn)
-            return i + 1, char, state, chars.write(i - first, char)
+                values / hotness,  # the article's section V divides the probabilities
+                1, [sampling_seed, offset + i], tf.int32)[0]
+            drawn = tf.gather(places[0], drawn)
+            char = tf.where(given[i] < 0, drawn, given[i])
+            return i + 1, char, state, chars.write(i, char)
 
         last_char = tf.placeholder(tf.int32, [1])
         last_state = tf.nest.map_structure(
             lambda state: tf.zeros([1, num_hidden_units]), initial_state)
-        chars = tf.TensorArray(tf.int32, number, element_shape=[1])
+        chars = tf.TensorArray(tf.int32, tf.shape(given)[0], element_shape=[1])
         _, _, next_state, chars = tf.while_loop(
-            lambda i, *_: i < end, write,
-            [first, last_char, last_state, chars])
+            lambda i, *_: i < tf.shape(given)[0], write,
+            [0, last_char, last_state, chars])
         written = chars.concat()
 
 # %% Session
+too_large = ("Out of memory: try a smaller --batch_size, --num_steps,"
+             " --num_hidden_units or --num_layers")
 if model != "numpy":
     # Two operations at a time, each in one thread: so small ones lose by being split.
     config = tf.ConfigProto(intra_op_parallelism_threads=1,
                             inter_op_parallelism_threads=2)
     sess = tf.Session(config=config)
-    sess.run(tf.global_variables_initializer())
+    try:
+        sess.run(tf.global_variables_initializer())
+    except tf.errors.ResourceExhaustedError:
+        sys.exit(too_large)
 
 
 # %% Learning, validating and writing, whichever the program
-def step(batch_X, batch_y, state, rate):
-    """Learn from a batch; return its loss in nats a character and the last state.
+def feed(batch_X, batch_y, state):
+    """Return what to feed; state: None stands for zeros, which an epoch begins with."""
+    feed_dict = {X: batch_X, y: batch_y}
+    if state is not None:
+        feed_dict[initial_state] = state
+    return feed_dict
 
-    state: None stands for zeros, which an epoch begins with.
-    """
+
+def step(batch_X, batch_y, state, rate):
+    """Learn from a batch; return its loss in nats a character and the last state."""
     if model == "numpy":
         hprev[:] = 0 if state is None else state
         loss, hprev[:] = numpy_learn(batch_X[0], batch_y[0], hprev.copy(), rate)
         return loss / num_steps, hprev
-    feed_dict = {X: batch_X, y: batch_y, lr: rate, dropout_rate: dropout}
-    if state is not None:
-        feed_dict[initial_state] = state
+    feed_dict = feed(batch_X, batch_y, state)
+    feed_dict.update({lr: rate, dropout_rate: dropout})
     return sess.run([total_loss, final_state, train_step], feed_dict)[:2]
 
 
-def evaluate(batch_X, batch_y, state):
-    """Return the same as step, but learn nothing; in III it begins, too, with hprev."""
+def evaluate(batch_X, batch_y, state, rate=0):
+    """Return the loss of each character, [rows, num_steps], and the last state.
+
+    rate: learn from them, too, once they have cost what they cost, without dropout.
+    III begins where the training has arrived.
+    """
     if model == "numpy":
         h = hprev if state is None else state
-        loss, _, hs, _ = forward_pass(batch_X[0], batch_y[0], h)
-        return loss / num_steps, hs[num_steps - 1]
-    feed_dict = {X: batch_X, y: batch_y}
-    if state is not None:
-        feed_dict[initial_state] = state
-    return sess.run([total_loss, final_state], feed_dict)
+        _, _, hs, ps = forward_pass(batch_X[0], batch_y[0], h)
+        chances = [ps[t][target, 0] for t, target in enumerate(batch_y[0])]
+        return -np.log([chances]), hs[num_steps - 1]
+    feed_dict = feed(batch_X, batch_y, state)
+    if not rate:
+        return sess.run([losses, final_state], feed_dict)
+    feed_dict[lr] = rate
+    return sess.run([losses, final_state, train_step], feed_dict)[:2]
 
 
-def swap_averages():
-    """Let the weights and their averages, if there are any, change places."""
-    if average_decay:
-        averages = [average.average(w) for w in trainable_vars]
-        values = sess.run(averages + trainable_vars)
-        for variable, value in zip(trainable_vars + averages, values):
-            variable.load(value, sess)
+def score(ids, rate=0):
+    """Yield the nats of all characters of a text but the first, window by window.
+
+    The text is read in rows side by side. Each begins 100 characters or more before its
+    own ones, and there only the first row counts: then so little is left of a state of
+    zeros that all cost what they would in a single row. rate: learn from each window
+    once it is scored, in a single row.
+    """
+    faded = -(-100 // num_steps) * num_steps
+    rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)
+    own = -(-(len(ids) - 1 - faded) // rows)  # characters that only this row counts
+    state = None
+    for start in range(0, faded + own, num_steps):
+        steps = np.arange(start, start + num_steps)
+        places = own * np.arange(rows)[:, None] + steps
+        counted = (places < len(ids) - 1) & (steps < faded + own)
+        if start < faded:
+            counted[1:] = False
+        places = np.minimum(places, len(ids) - 2)
+        window_losses, state = evaluate(ids[places], ids[places + 1], state, rate)
+        yield window_losses[counted]
 
 
 def validate():
-    """Return the loss of the text's last tenth, of which nothing is learned."""
-    validation_losses, state = [], None
-    # For the beginnings of long rows, a ninth of what is learned from, as in the text.
-    batches = itertools.islice(generate_batch(validation), max(1, num_batches // 9))
-    for batch_X, batch_y in batches:
-        loss, state = evaluate(batch_X, batch_y, state)
-        validation_losses.append(float(loss))
+    """Return the loss of a part of the text of which nothing is learned."""
+    validation_losses = []
+    for window_losses in score(validation):
+        validation_losses.append(window_losses)
         picture.answer()
-    return np.mean(validation_losses)
+    return np.mean(np.concatenate(validation_losses), dtype=float)
+
+
+def get_weights():
+    """Return a copy of what is learned so far; in III also of where it has arrived."""
+    if model == "numpy":
+        return [w.copy() for w in (*weights, hprev)]
+    return sess.run(trainable_vars)
+
+
+def set_weights(values):
+    """Put such a copy, or the averages, in the weights' place."""
+    if model == "numpy":
+        for w, value in zip((*weights, hprev), values):
+            w[:] = value
+    else:
+        for variable, value in zip(trainable_vars, values):
+            variable.load(value, sess)
 
 
 def stream(num_chars, prime, temperature, top_k, seed):
     """Yield prime and so many characters more, piece by piece as they are written."""
     ids = [char_to_idx[char] for char in prime]
     temperature = max(temperature, 1e-20)  # at 0 the likeliest, always
-    top_k = min(top_k, num_classes)
+    top_k = min(top_k or num_classes, num_classes)
     if model == "numpy":
         written_ids = numpy_write(ids, num_chars, temperature, top_k, seed)
         yield prime + "".join(vocabulary[idx] for idx in written_ids)
         return
     yield prime[0]
-    feed_dict = {prime_ids: np.reshape(ids, (-1, 1)), last_char: ids[:1],
-                 hotness: temperature, likeliest: top_k,
+    feed_dict = {last_char: ids[:1], hotness: temperature, likeliest: top_k,
                  sampling_seed: np.uint32(seed).astype(np.int32)}
-    total = len(prime) - 1 + num_chars
-    for start in range(0, total, 2000):
-        feed_dict.update({first: start, number: min(2000, total - start)})
+    following = np.append(ids[1:], np.full(num_chars, -1)).astype(np.int32)
+    for start in range(0, len(following), 2000):
+        feed_dict.update({given: following[start : start + 2000, None], offset: start})
         ids, state = sess.run([written, next_state], feed_dict)
         feed_dict.update({last_char: ids[-1:], last_state: state})
         yield "".join(vocabulary[idx] for idx in ids)
 
 
-def sample(num_chars=500, prime=prime, temperature=temperature, top_k=top_k, seed=seed):
-    """Return prime and so many characters more; try sample(200, "KING")."""
+sampling_seeds = np.random.RandomState(seed)
+
+
+def sample(num_chars=500, prime=prime, temperature=temperature, top_k=top_k, seed=None):
+    """Return prime and so many characters more; try sample(200, "KING").
+
+    Each call writes another text; the same seed writes the same.
+    """
+    seed = sampling_seeds.randint(2**31) if seed is None else seed
     return "".join(stream(num_chars, prime, temperature, top_k, seed))
 
 
-def score(ids):
-    """Yield the nats that window after window costs, the state carried.
+def write_samples():
+    """Return what the network writes, by temperature; the same as --sample begins."""
+    return {t: sample(300, temperature=t, seed=seed) for t in (0.5, 1.0)}
 
-    All characters but the first are foreseen.
+
+# %% What has it learned?
+# One lens for all scripts: the length of d(an answer) / d(each input). The answer is
+# here by how much the likeliest next character leads over the second likeliest.
+if model != "numpy":
+    with tf.name_scope("Looking_inside"):
+        top_two = tf.nn.top_k(logits[:, -1], min(2, num_classes)).values
+        pull = tf.gradients(top_two[:, 0] - top_two[:, -1], inputs)[0]
+        chances, guesses = tf.nn.top_k(tf.nn.softmax(logits), min(3, num_classes))
+
+
+def numpy_read(batch_X, state):
+    """Return the states [rows, steps, num_hidden_units] and logits of rows of text."""
+    h, hs = np.zeros_like(bh) if state is None else state, []
+    for chars in batch_X.T:
+        h = np.tanh(Wxh[:, chars] + Whh @ h + bh)  # a column a row
+        hs.append(h.T)
+    hs = np.stack(hs, axis=1)
+    return hs, hs @ Why.T + by.T
+
+
+def numpy_pull(hs, logits):
+    """Return d(lead) / d(each input): that lens by hand, as in backward_pass."""
+    order = np.argsort(logits[:, -1])
+    dh = Why[order[:, -1]] - Why[order[:, -min(2, num_classes)]]
+    pulls = []
+    for t in reversed(range(num_steps)):
+        dhraw = (1 - hs[:, t] * hs[:, t]) * dh
+        pulls.insert(0, dhraw @ Wxh)
+        dh = dhraw @ Whh
+    return np.stack(pulls, axis=1)
+
+
+def look_back(batch_X, state):
+    """Return how much the answer hangs on each input, [rows, num_steps]."""
+    if model == "numpy":
+        pulls = numpy_pull(*numpy_read(batch_X, state))
+    else:
+        pulls = sess.run(pull, feed(batch_X, batch_X, state))
+    return np.linalg.norm(pulls, axis=2)
+
+
+def look(batch_X, batch_y, state):
+    """Return losses, units, chances and names of what may come next, the last state.
+
+    losses: [rows, num_steps], units: [rows, num_steps, num_hidden_units], of the last
+    layer; chances and guesses: [rows, num_steps, 3], the likeliest first.
     """
-    state = None
-    starts = range(0, len(ids) - 1, num_steps)
-    for i in tqdm(starts, "Score", leave=False, disable=None):
-        window = ids[i : i + num_steps + 1]
-        characters = len(window) - 1
-        window = np.pad(window, (0, num_steps - characters), "edge")[None]
-        feed_dict = {X: window[:, :-1], y: window[:, 1:]}
-        if state is not None:
-            feed_dict[initial_state] = state
-        window_losses, state = sess.run([losses, final_state], feed_dict)
-        yield window_losses[0, :characters].sum(dtype=float)  # not what was padded
+    if model != "numpy":
+        return sess.run([losses, outputs, chances, guesses, final_state],
+                        feed(batch_X, batch_y, state))
+    hs, logits = numpy_read(batch_X, state)
+    p = np.exp(logits - logits.max(axis=2, keepdims=True))
+    p /= p.sum(axis=2, keepdims=True)
+    order = np.argsort(-p, axis=2)[:, :, :3]
+    costs = -np.log(np.take_along_axis(p, batch_y[:, :, None], axis=2))
+    return costs[:, :, 0], hs, np.take_along_axis(p, order, 2), order, hs[:, -1].T
+
+
+def pieces(ids):
+    """Return up to 50 pieces of a text, of up to 8 windows and one character more."""
+    rows = min(50, (len(ids) - 1) // num_steps)
+    apart = (len(ids) - 1) // rows
+    length = min(8, apart // num_steps) * num_steps
+    return ids[apart * np.arange(rows)[:, None] + np.arange(length + 1)]
+
+
+def look_inside(read_ids):
+    """Return what the network makes of pieces of text, [rows, windows and one more].
+
+    by_lag, by_read: [num_steps], how much an answer hangs on what was read so long ago,
+    and the loss by characters read since zeros. seen: losses, units, chances, guesses.
+    """
+    lengths, first_losses, seen, state = [], [], [], None
+    for start in range(0, read_ids.shape[1] - 1, num_steps):
+        batch_X = read_ids[:, start : start + num_steps]
+        batch_y = read_ids[:, start + 1 : start + num_steps + 1]
+        lengths.append(look_back(batch_X, state))
+        first_losses.append(look(batch_X, batch_y, None)[0])
+        *seen_here, state = look(batch_X, batch_y, state)
+        seen.append(seen_here)
+        picture.answer()
+    by_lag = np.mean(lengths, axis=(0, 1))[::-1]
+    by_read = np.mean(first_losses, axis=(0, 1))
+    return by_lag, by_read, [np.concatenate(part, axis=1) for part in zip(*seen)]
+
+
+def follow(units, follows):
+    """Return each unit's correlation with what is 1 or 0 at each place."""
+    units = (units - units.mean(axis=(0, 1))) / (units.std(axis=(0, 1)) + 1e-9)
+    follows = (follows - follows.mean()) / (follows.std() + 1e-9)
+    return (units * follows[:, :, None]).mean(axis=(0, 1))
+
+
+def remember(units, chars, later=8):
+    """Return how much of each unit's value is left some characters later.
+
+    That is the correlation of then and now, without what the character just read tells
+    of it. A unit that hardly moves counts as 0: there is nothing to remember.
+    """
+    left = units.copy()
+    for char in np.unique(chars):
+        left[chars == char] -= left[chars == char].mean(axis=0)
+    later = min(later, chars.shape[1] // 2)
+    now, then = left[:, later:], left[:, : chars.shape[1] - later]
+    products = np.sqrt((now**2).mean(axis=(0, 1)) * (then**2).mean(axis=(0, 1)))
+    kept = (now * then).mean(axis=(0, 1)) / (products + 1e-9)
+    return np.where(units.std(axis=(0, 1)) < 0.3, 0, kept)
 
 
 # %% Checkpoints
@@ -586,6 +747,21 @@ if model != "numpy":
     savers = {name: tf.train.Saver(saved_variables, max_to_keep=1,
                                    save_relative_paths=True)
               for name in ["best", "newest"]}
+
+
+def claim(folder):
+    """Return a lock on the folder, which ends with this process.
+
+    OSError: another run has it, or the folder cannot be written to.
+    """
+    lock = open(os.path.join(folder, "lock"), "a")
+    if os.name == "nt":
+        import msvcrt
+        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
 
 
 def restore(name):
@@ -599,22 +775,82 @@ def restore(name):
     return path
 
 
+def restore_best():
+    """Load the best network, with the weights that were validated; return its path."""
+    path = restore("best")
+    if average_decay:
+        set_weights(sess.run(averages))
+    return path
+
+
+def remove_leftovers(paths):
+    """Remove what a kill while a network was saved has left in the folder."""
+    names = [os.path.basename(path) for path in paths]
+    for file in glob.glob(os.path.join(checkpoint_dir, "*")):
+        name = os.path.basename(file)
+        is_old = re.match("(best|newest)-", name) and name.split(".")[0] not in names
+        if is_old or ".tempstate" in name:
+            os.remove(file)
+
+
+first_epoch, rate_epoch = 0, 0  # the learning rate is that of the rate_epoch
+curves = {"training": [], "validation": []}  # of pairs, epoch and nats
+text_sha256 = hashlib.sha256(raw_data).hexdigest()
+is_same_text = saved.get("text") == text_sha256
+run_dir, lock = "", None  # "": made when there is something to save
+best_loss, best_weights, best_samples = np.inf, None, {}
+
+
+def save(epoch, is_best):
+    """Save flags, curves and the newest network, and as the best if it is that.
+
+    A kill in between harms nothing: each file is whole before it takes its place.
+    """
+    global run_dir, lock
+    if not run_dir:
+        if checkpoint_dir and not goes_on:
+            os.makedirs(checkpoint_dir)
+            run_dir = checkpoint_dir
+        else:
+            run_dir = new_folder("char_rnn")
+        print("Checkpoints in", run_dir)
+        with contextlib.suppress(OSError):  # where there are no locks
+            lock = claim(run_dir)
+    settings = {"flags": dict(flags, prime=prime, learning_rate=learning_rate),
+                "rate_epoch": rate_epoch, "curves": curves, "vocabulary": vocabulary,
+                "text": text_sha256, "log_folder": log_folder}
+    file = os.path.join(run_dir, "settings.json")
+    with open(file + ".part", "w", encoding="utf-8") as f:
+        json.dump(settings, f)
+    os.replace(file + ".part", file)
+    for name in ["best", "newest"] if is_best else ["newest"]:
+        savers[name].save(sess, os.path.join(run_dir, name), epoch,
+                          latest_filename=name, write_meta_graph=False)
+
+
+# %% A saved run writes, foresees, or learns on
 if not is_training:
-    restore("best")
-    swap_averages()
+    restore_best()
     # Ctrl-C is heard between two runs of the session: in the midst of one it may fail.
     stopped = []
     old_handler = signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
     if score_file:
-        ids, nats = encode(read_text(score_file), score_file), 0
-        if len(ids) < 2:
+        looked_at, nats = encode(read_text(score_file), score_file), 0
+        if len(looked_at) < 2:
             parser.error(f"--score {score_file}: there is nothing to foresee")
-        for window_nats in score(ids):
-            nats += window_nats / (len(ids) - 1)
+        if plot_file and len(looked_at) <= num_steps:
+            parser.error(f"--score {score_file}: too short for a picture")
+        # What it learns here is not saved.
+        for window_losses in tqdm(score(looked_at, score_learning_rate), "Score",
+                                  leave=False, disable=None, unit=" windows"):
+            nats += window_losses.sum(dtype=float) / (len(looked_at) - 1)
             if stopped:
                 sys.exit()
-        print(f"{score_file}, {len(ids)} characters: {nats:.4f} nats a character,"
+        print(f"{score_file}, {len(looked_at)} characters: {nats:.4f} nats a character,"
               f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
+        if score_learning_rate:
+            print("It learned from each window once that was scored: not to be compared"
+                  " with figures of networks that stay as they are")
     if sample_length:
         for piece in stream(sample_length, prime, temperature, top_k, seed):
             print(piece, end="")
@@ -622,60 +858,62 @@ if not is_training:
                 break
         print()
     signal.signal(signal.SIGINT, old_handler)
-    sys.exit()
+    if not (score_file and plot_file):
+        sys.exit()
 
-first_epoch = 0
-curves = {"training": [], "validation": []}  # of pairs, epoch and nats
-text_sha256 = hashlib.sha256(raw_data).hexdigest()
-is_same_text = saved.get("text") == text_sha256
-if goes_on:
-    paths = {name: restore(name) for name in savers}  # at last the newest
+if goes_on and is_training and is_same_text:
+    try:
+        lock = claim(checkpoint_dir)
+    except OSError as error:
+        parser.error(f"another run saves in {checkpoint_dir}, or nobody can:"
+                     f" {error.strerror}. Wait for its end, or copy that folder")
+if goes_on and is_training:
+    paths = [restore_best()]
+    restored_best = get_weights()
+    restored_samples = write_samples()
+    paths.append(restore("newest"))
     if is_same_text:
-        first_epoch = int(paths["newest"].rpartition("-")[2])
-        for name in savers:  # the next ones take the place of these
-            savers[name].recover_last_checkpoints([paths[name]])
+        run_dir = checkpoint_dir
+        remove_leftovers(paths)
+        for name, path in zip(["best", "newest"], paths):
+            savers[name].recover_last_checkpoints([path])  # the next ones' places
+        first_epoch = int(paths[1].rpartition("-")[2])
         for name in curves:  # of a run killed while it saved: ahead of its network
             curves[name] = [point for point in saved["curves"][name]
                             if point[0] <= first_epoch]
+        best_loss = min(loss for _, loss in curves["validation"])
+        best_weights, best_samples = restored_best, restored_samples
+        rate_epoch, then = saved.get("rate_epoch", 0), saved["flags"]
+        if learning_rate != then["learning_rate"]:
+            rate_epoch = first_epoch
+        elif decay_rate != then["decay_rate"]:  # the new one is for what comes
+            learning_rate *= then["decay_rate"] ** (first_epoch - rate_epoch)
+            rate_epoch = first_epoch
     if first_epoch >= num_epochs:
         parser.error(f"{first_epoch} epochs are done: give more as --num_epochs")
 
-
-def save(epoch):
-    """Save flags, curves and the newest network, and as the best if it is that.
-
-    A kill in between harms nothing: each file is whole before it takes its place.
-    """
-    kept_flags = dict(flags, prime=prime)
-    settings = {"flags": kept_flags, "curves": curves, "vocabulary": vocabulary,
-                "text": text_sha256, "log_folder": log_folder}
-    file = os.path.join(run_dir, "settings.json")
-    with open(file + ".part", "w", encoding="utf-8") as f:
-        json.dump(settings, f)
-    os.replace(file + ".part", file)
-    validation_losses = [loss for _, loss in curves["validation"]]
-    best = validation_losses[-1] == min(validation_losses)
-    for name in ["best", "newest"] if best else ["newest"]:
-        savers[name].save(sess, os.path.join(run_dir, name), epoch,
-                          latest_filename=name, write_meta_graph=False)
-
-
 # %% What counting knows
-first_chars, last_chars = training[: 10**6].tolist(), validation[: 10**6].tolist()
-singles = collections.Counter(first_chars[:-1])  # the last one begins no pair
-pairs = collections.Counter(zip(first_chars, first_chars[1:]))
-characters = len(first_chars) - 1 + num_classes  # one more of each: none is impossible
-baselines = {
-    "guessing": np.log(num_classes),
-    "single characters": -np.mean([
-        np.log((singles[a] + 1) / characters) for a in last_chars]),
-    "pairs": -np.mean([
-        np.log((pairs[a, b] + 1) / (singles[a] + num_classes))
-        for a, b in zip(last_chars, last_chars[1:])]),
-}
-print(len(training), "characters to learn from,", len(validation), "to validate with")
-for name, loss in baselines.items():
-    print(f"{name:18}{loss:.4f} nats a character")
+baselines = {}  # by name, in nats a character
+if is_training:
+    looked_at = validation
+    first_chars, last_chars = training[: 10**6].tolist(), validation[: 10**6].tolist()
+    singles = collections.Counter(first_chars[:-1])  # the last one begins no pair
+    pairs = collections.Counter(zip(first_chars, first_chars[1:]))
+    characters = len(first_chars) - 1 + num_classes  # one more of each: so all can be
+    baselines = {
+        "guessing": np.log(num_classes),
+        "single characters": -np.mean([
+            np.log((singles[a] + 1) / characters) for a in last_chars]),
+        "pairs": -np.mean([
+            np.log((pairs[a, b] + 1) / (singles[a] + num_classes))
+            for a, b in zip(last_chars, last_chars[1:])]),
+    }
+    print(len(training), "characters to learn from,", len(validation),
+          "to validate with")
+    if parts > 1:
+        print(f"Each epoch reads another of {parts} parts")
+    for name, loss in baselines.items():
+        print(f"{name:18}{loss:.4f} nats a character")
 
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
@@ -842,42 +1080,161 @@ class LivePicture:
 # %% Visualizing the training
 warnings.filterwarnings("ignore", "Glyph")  # the font has not all letters there are
 picture = LivePicture("char_rnn", plot_file, (12, 6.3))
-axes = picture.figure.add_axes([0.05, 0.09, 0.42, 0.84], title="Loss, nats a character")
-axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.3 * baselines["guessing"] + 1))
-axes.set_xlabel("epoch")
+small = {"labelsize": 8, "pad": 2}
+axes = picture.figure.add_axes([0.04, 0.51, 0.25, 0.43])
+axes.set_title("Loss, nats a character", size=10)
+axes.set_xlabel("epoch", size=8, labelpad=1)
+axes.tick_params(**small)
+axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.05 * np.log(num_classes) + 0.1))
+(training_line,) = axes.plot([], [], lw=1, label="training", zorder=3)
+(validation_line,) = axes.plot([], [], "o-", ms=4, label="validation", zorder=4)
+by_what = []  # how far back it looks, and the loss by what it knows
+for i, (title, what) in enumerate([("How far back\nit looks", "characters back"),
+                                   ("What memory\nis worth", "read since zeros"),
+                                   ("What a word\ntells", "letter of the word")]):
+    each = picture.figure.add_axes([0.335 + 0.115 * i, 0.51, 0.085, 0.39])
+    each.set_title(title, size=9)
+    each.set_xlabel(what, size=8, labelpad=1)
+    each.tick_params(**small)
+    by_what.append(each)
 for (name, loss), style in zip(baselines.items(), ["--", "-.", ":"]):
-    axes.axhline(loss, color="gray", ls=style, lw=1, label=f"{name}: {loss:.2f}")
-(training_line,) = axes.plot([], [], lw=1, label="training")
-(validation_line,) = axes.plot([], [], "o-", ms=4, label="validation")
-axes.legend(loc="upper right", framealpha=1)
-titles = ["It writes. Temperature 0.5: what is likely, likelier still",
-          "Temperature 1.0: as likely as it has learned",
-          "By and by, at temperature 0.5 (after so many epochs)"]
-pages = []
-for top, title in zip([0.95, 0.64, 0.33], titles):
-    picture.figure.text(0.5, top, title, weight="bold", va="bottom")
-    pages.append(picture.figure.text(0.5, top - 0.01, "", va="top", size=8,
-                                     family="monospace"))
+    for each in [axes, *by_what[1:]]:
+        each.axhline(loss, color="gray", ls=style, lw=1, label=f"{name}: {loss:.2f}")
+axes.legend(loc="upper right", framealpha=1, fontsize=8)
+by_what[0].set_yscale("log")
+by_what[2].set_xticks([1, 3, 5, 7])
+what_lines = [each.plot([], [], style, ms=3)[0]
+              for each, style in zip(by_what, ["-", "-", "o-"])]
+(sample_page, beginnings_page) = [
+    picture.figure.text(0.68, top, "", va="top", size=7, family="monospace",
+                        parse_math=False)
+    for top in (0.925, 0.695)]
+for top, title in [(0.94, "It writes (temperature 0.5: safely)"),
+                   (0.71, "By and by (after so many epochs)")]:
+    picture.figure.text(0.68, top, title, size=10)
 beginnings = []  # of what it wrote by and by
 
 
 def show_samples(epochs):
     """Put on the pages what it writes now; return that, by temperature."""
-    samples = {t: sample(300, temperature=t) for t in (0.5, 1.0)}
-    beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:60]}")
+    samples = write_samples()
+    beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:56]}")
     shown = sorted(set(np.linspace(0, len(beginnings) - 1, 10).astype(int)))
-    texts = [*samples.values(), "\n".join(beginnings[i] for i in shown)]
-    for page, text in zip(pages, texts):
-        lines = [textwrap.fill(line, 66) for line in text.splitlines()]
-        lines = "\n".join(lines).split("\n")[:10]
-        page.set_text("\n".join(lines).replace("$", r"\$"))
+    lines = [textwrap.fill(line, 60) for line in samples[0.5].splitlines()]
+    sample_page.set_text("\n".join("\n".join(lines).split("\n")[:10]))
+    beginnings_page.set_text("\n".join(beginnings[i] for i in shown))
     return samples
+
+
+# %% Units over a text
+# The famous picture of this field: what single units of the last layer follow.
+picture.figure.text(
+    0.02, 0.012, "A unit is on where a letter is red, the opposite where it is blue."
+    " Below: what may come next, the redder the likelier.", size=8, color="dimgray")
+looked_ids = pieces(looked_at)  # of a row, some windows and one character more
+looked_texts = ["".join(vocabulary[idx] for idx in row) for row in looked_ids]
+later = min(8, looked_ids.shape[1] // 2)
+follows = np.zeros([len(looked_ids), looked_ids.shape[1] - 1])
+letter_of_word = np.zeros(looked_ids.shape, int)  # 0: it is no letter
+for row, text in enumerate(looked_texts):
+    for match in re.finditer(pattern, text):
+        follows[row, match.start() : match.end()] = 1
+    letter = 0
+    for i, char in enumerate(text):
+        letter = letter + 1 if char.isalpha() else 0
+        letter_of_word[row, i] = letter
+# Shown are the last whole lines of the piece in which the pattern comes most often.
+shown_row = np.abs(np.diff(follows[:, -300:])).sum(axis=1).argmax()
+shown_lines = [match.span() for match in re.finditer(
+    "[^\n]{1,78}", looked_texts[shown_row][:-1]) if match.group().strip()]
+shown_lines = shown_lines[-5:-1] or shown_lines
+
+
+class UnitPage:
+    """Lines of text, each character on the color of a unit, above what may follow."""
+
+    def __init__(self, left):
+        self.axes = picture.figure.add_axes([left, 0.045, 0.47, 0.355])
+        self.axes.set_axis_off()
+        self.title = self.axes.set_title("", size=10, loc="left", parse_math=False)
+        self.image = self.axes.imshow(np.ones([16, 78, 4]), aspect="auto",
+                                      extent=(0, 78, 16, 0), interpolation="nearest")
+        font = {"size": 8, "family": "monospace", "parse_math": False}
+        self.rows = [self.axes.text(0, row + 0.77, "", **font) for row in range(16)]
+        self.ruler = self.axes.text(0, 0, "m" * 78, alpha=0, **font)
+        self.axes.set_axes_locator(self.locate)
+
+    def locate(self, axes, renderer):
+        """Return where the page is: as wide as its 78 characters, in any window."""
+        width = self.ruler.get_window_extent(renderer).width
+        left, bottom, _, height = axes.get_position(original=True).bounds
+        return Bbox.from_bounds(left, bottom, width / picture.figure.bbox.width, height)
+
+    def show(self, title, values, chances, guesses):
+        self.title.set_text(title)
+        colors = np.ones([16, 78, 4])
+        for line, (start, end) in enumerate(shown_lines):
+            row = 4 * line
+            colors[row, : end - start] = plt.cm.RdBu_r(0.5 + 0.4 * values[start:end])
+            self.rows[row].set_text(looked_texts[shown_row][start:end])
+            for rank in range(guesses.shape[1]):
+                row = 4 * line + 1 + rank
+                colors[row, : end - start] = plt.cm.Reds(chances[start:end, rank] * 0.7)
+                self.rows[row].set_text("".join(
+                    " " if chance < 0.05 else vocabulary[idx].replace("\n", "↵")
+                    for chance, idx in zip(chances[start:end, rank],
+                                           guesses[start:end, rank])))
+        self.image.set_data(colors)
+
+
+unit_pages = [UnitPage(0.02), UnitPage(0.51)]
+
+
+def show_inside():
+    """Show what the network makes of the text; return that, in sentences."""
+    random_states = [generator.state.eval(sess) for generator in generators]
+    by_lag, by_read, (costs, units, chances, guesses) = look_inside(looked_ids)
+    for generator, random_state in zip(generators, random_states):
+        generator.state.load(random_state, sess)  # to look changes no training
+    letters = [i for i in range(1, 9) if (letter_of_word[:, 1:] == i).any()]
+    by_letter = [costs[letter_of_word[:, 1:] == i].mean() for i in letters]
+    for each, line, x, values in [
+            (by_what[0], what_lines[0], np.arange(num_steps), by_lag),
+            (by_what[1], what_lines[1], np.arange(num_steps) + 1, by_read),
+            (by_what[2], what_lines[2], letters, by_letter)]:
+        line.set_data(x, values)
+        each.relim()
+        each.autoscale_view()
+
+    correlations, kept = follow(units, follows), remember(units, looked_ids[:, :-1])
+    shown = [(unit, 1, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left {later}"
+              " characters later") for unit in np.argsort(-kept)[:2]]
+    if follows.any():
+        unit = np.abs(correlations).argmax()
+        title = (f"Unit {unit} follows {pattern}"
+                 f" (correlation {abs(correlations[unit]):.2f})")
+        others = [other for other in shown if other[0] != unit]
+        shown = [(unit, np.sign(correlations[unit]), title), *others]
+    for page, (unit, sign, title) in zip(unit_pages, shown):
+        page.show(title, sign * units[shown_row, :, unit], chances[shown_row],
+                  guesses[shown_row])
+    lags = [lag for lag in (0, 3, 10, 30) if lag < num_steps]
+    told = ", ".join(f"{by_lag[lag]:.2g}" for lag in lags)
+    return [f"An answer hangs on what was read {', '.join(map(str, lags))} steps before"
+            f" by {told}", *(title for *_, title in shown[:2])]
 
 
 def plot():
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
+    later_losses = [loss for curve in curves.values() for epochs, loss in curve
+                    if epochs > 0.5]
+    if later_losses:  # the fast beginning would hide the slow end
+        top = max(*later_losses, baselines.get("pairs", 0))
+        axes.set_ylim(0.97 * min(later_losses), 1.03 * top)
+    sentences = show_inside()
     picture.draw()
+    return sentences
 
 
 def add_point(name, epochs, loss):
@@ -885,37 +1242,38 @@ def add_point(name, epochs, loss):
     log.add_point(name, loss, round(epochs * windows / parts))
 
 
-# %% A folder for the checkpoints
+if not is_training:  # --score FILE --plot P.png
+    curves = saved["curves"]
+    for each in [axes, *by_what[1:]]:
+        each.axhline(nats, color="gray", lw=1, label=f"{score_file}: {nats:.2f}")
+    axes.legend(loc="upper right", framealpha=1, fontsize=8)
+    show_samples(curves["validation"][-1][0])
+    with picture:
+        sentences = plot()
+    print(*sentences, sep="\n")
+    sys.exit()
+
+
+# %% What is kept
 @contextlib.contextmanager
 def kept():
-    """Make the folder; say at the end, however it comes, what is kept in it."""
-    global run_dir
-    if model == "numpy":
-        print("Section III saves no network")
-        yield
-        return
-    run_dir = checkpoint_dir
-    try:
-        if goes_on and not is_same_text:
-            print(f"The network of {checkpoint_dir} goes on with another text")
-            run_dir = new_folder("char_rnn")
-        elif not goes_on and checkpoint_dir:
-            os.makedirs(run_dir)
-        elif not goes_on:
-            run_dir = new_folder("char_rnn")
-    except OSError as error:
-        parser.error(f"no folder for checkpoints: {error}")
-    print("Checkpoints in", run_dir)
+    """Say at the end, however it comes, what is kept of the training, and where."""
     try:
         yield
+    except (MemoryError, tf.errors.ResourceExhaustedError):
+        sys.exit(too_large)
     finally:
+        if best_weights:
+            set_weights(best_weights)  # sample() writes with them, as --sample does
+        if lock:
+            lock.close()
         reason = "Ctrl-C: " if picture.interrupted else ""
-        if saved_epoch > 0:
+        if model == "numpy":
+            print(f"{reason}Section III saves no network")
+        elif saved_epoch > 0:
             print(f"{reason}the network after epoch {saved_epoch} is in {run_dir}")
         else:
             print(f"{reason}no network was saved")
-            with contextlib.suppress(OSError):  # not empty, as of a full disk
-                os.rmdir(run_dir)
 
 
 # %% Training
@@ -927,22 +1285,23 @@ log = EventLog(log_folder if logdir else "")
 log.add(round(first_epoch * windows / parts) + 1,  # what a killed run had after it goes
         session_log=tf.SessionLog(status=tf.SessionLog.START))
 saved_epoch = first_epoch
+if goes_on and not is_same_text:
+    print(f"The network of {checkpoint_dir} goes on with another text")
 with picture, kept():
     show_samples(first_epoch)
     for epoch in range(first_epoch, num_epochs):
-        rate = learning_rate * decay_rate**epoch
+        rate = learning_rate * decay_rate ** (epoch - rate_epoch)
         numbers = np.random.RandomState([seed, epoch])  # again the same after --resume
         for generator in generators:
             generator.state.load([0, 0, numbers.randint(2**31)], sess)
         # Not the article's: the windows are cut at another place each epoch.
         cut = numbers.randint(num_steps)
         batches = list(generate_batch(training[cut:][:length], epoch % parts, parts))
-        loss_list, seconds, state = [], 0, None  # an epoch begins with a state of zeros
+        loss_list, state = [], None  # an epoch begins with a state of zeros
+        start = time.perf_counter()
         for input_X, input_y in tqdm(batches, f"Epoch {epoch + 1}", leave=False,
                                      disable=None):
-            start = time.perf_counter()
             loss, state = step(input_X, input_y, state, rate)
-            seconds += time.perf_counter() - start
             if not np.isfinite(loss):
                 sys.exit(f"Loss {loss}: try a smaller --learning_rate")
             loss_list.append(float(loss))
@@ -955,28 +1314,41 @@ with picture, kept():
                 add_point("training", epochs, np.mean(loss_list[-20:]))
             if picture.is_due():
                 plot()
+        speed = len(batches) * batch_size * num_steps / (time.perf_counter() - start)
 
-        swap_averages()
+        newest_weights = get_weights()
+        if average_decay:
+            set_weights(sess.run(averages))
         validation_loss = validate()
         if not np.isfinite(validation_loss):
             sys.exit(f"Loss {validation_loss}: try a smaller --learning_rate")
         add_point("validation", epoch + 1, validation_loss)
         samples = show_samples(epoch + 1)
-        swap_averages()
+        is_best = validation_loss < best_loss
+        if is_best:
+            best_loss, best_samples = validation_loss, samples
+            best_weights = get_weights()
+        set_weights(newest_weights)
         if model != "numpy":
             try:
-                save(epoch + 1)
+                save(epoch + 1, is_best)
                 saved_epoch = epoch + 1
             except (OSError, tf.errors.OpError) as error:  # such as a full disk
                 print("Not saved:", str(error).split("\n")[0])
 
-        speed = len(loss_list) * batch_size * num_steps / seconds
+        if epoch == first_epoch and validation_loss < np.mean(loss_list):
+            print("Validation begins below training, since that is the mean of an"
+                  " epoch\nin which it learned, and this is measured at its end")
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
-              f" {validation_loss:.4f} nats  {speed:.0f} characters/s")
+              f" {validation_loss:.4f} nats  rate {rate:.2g}  {speed:.0f} characters/s")
         print("  |", " ".join(samples[0.5].split())[:72])
-        if picture.is_due() or epoch == num_epochs - 1:
+        if picture.is_due():
             plot()
 
-    for sampling_temperature, text in samples.items():
-        print(f"At temperature {sampling_temperature}:")
+    set_weights(best_weights)
+    sentences = plot()
+    print(*sentences, sep="\n")
+    best_epoch = min(curves["validation"], key=lambda point: point[1])[0]
+    for sampling_temperature, text in best_samples.items():
+        print(f"After epoch {best_epoch}, at temperature {sampling_temperature}:")
         print(textwrap.indent(text, "  | ", lambda line: True))

@@ -12,12 +12,13 @@ import shutil
 import signal
 import socket
 import sys
+import textwrap
 import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, numpy_cell
+from conftest import ROOT, is_whole_png, numpy_cell
 
 SCRIPT = os.path.join(ROOT, "char_rnn.py")
 TEXT = "".join(random.Random(0).choices("abcde fgh\n", k=600))
@@ -80,10 +81,14 @@ def zero_state(model, rows=3, units=5, layers=2):
     return np.zeros((layers, 2 if model == "lstm" else 1, rows, units))
 
 
-def cross_entropy(logits, y):
+def cross_entropies(logits, y):
     p = np.exp(logits - logits.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
-    return -np.log(np.take_along_axis(p, y[..., None], -1)).mean()
+    return -np.log(np.take_along_axis(p, y[..., None], -1))[..., 0]
+
+
+def cross_entropy(logits, y):
+    return cross_entropies(logits, y).mean()
 
 
 def windows(seed, shape=(3, 4)):
@@ -96,11 +101,9 @@ def values(run):
 
 
 def gradients(run, feed):
-    """Return the gradients, and their norm, in which embeddings count row by row."""
     with run.sess.graph.as_default():
-        rows = run.tf.gradients(run.total_loss, run.trainable_vars)
-        whole = [run.tf.convert_to_tensor(g) for g in rows]
-        return run.sess.run([whole, run.tf.global_norm(rows)], feed)
+        found = run.tf.gradients(run.total_loss, run.trainable_vars)
+        return run.sess.run([run.tf.convert_to_tensor(each) for each in found], feed)
 
 
 @each_network
@@ -110,16 +113,16 @@ def test_losses_states_and_gradients_are_those_of_the_equations(trained, model):
     for seed in range(3):
         X, y = windows(seed)
         before = known
-        loss, state = run.evaluate(X, y, state)
+        losses, state = run.evaluate(X, y, state)
         logits, known = equations(model, weights, X, known)
-        assert loss == pytest.approx(cross_entropy(logits, y), abs=1e-5)
+        np.testing.assert_allclose(losses, cross_entropies(logits, y), atol=1e-5)
         flat = np.array(run.tf.nest.flatten(state)).reshape(known.shape)
         np.testing.assert_allclose(flat, known, atol=1e-5)
 
     start = run.tf.nest.flatten(run.initial_state)
     feed = dict(zip(start, before.reshape(-1, 3, 5)))
     feed.update({run.X: X, run.y: y})
-    found, _ = gradients(run, feed)
+    found = gradients(run, feed)
     for which, w in enumerate(weights):
         for idx in np.random.RandomState(which).choice(w.size, 3, replace=False):
             slope = 0
@@ -141,7 +144,8 @@ def test_training_is_adam_with_gradients_cut_to_a_norm(trained):
     assert done == len(run.batches)
     for step in range(done + 1, done + 6):
         X, y = windows(step)
-        g, norm = gradients(run, {run.X: X, run.y: y})
+        g = gradients(run, {run.X: X, run.y: y})
+        norm = np.sqrt(sum(np.sum(np.square(each, dtype=float)) for each in g))
         assert norm > 0.02
         g = [g * 0.02 / norm for g in g]
         m = [0.9 * m + 0.1 * g for m, g in zip(m, g)]
@@ -169,8 +173,16 @@ def test_numpy_equals_section_IV_and_so_the_equations(trained):
     state, known = run.sess.run([run.final_state, run.total_loss], feed)
     assert known == pytest.approx(loss / 9, abs=1e-5)
     np.testing.assert_allclose(state[0], hs[8].T, atol=1e-5)
-    for a, b in zip(gradients(run, feed)[0], [found[i] for i in (0, 1, 3, 2, 4)]):
+    for a, b in zip(gradients(run, feed), [found[i] for i in (0, 1, 3, 2, 4)]):
         np.testing.assert_allclose(a, b.T.reshape(a.shape) / 9, atol=1e-5)
+    hand = run.numpy_pull(*run.numpy_read(X, hprev))
+    np.testing.assert_allclose(run.sess.run(run.pull, feed), hand, atol=1e-5)
+    *known, _ = run.sess.run([run.losses, run.outputs, run.chances, run.guesses,
+                              run.final_state], feed)
+    run.look.__globals__["model"] = "numpy"  # what III looks at, by hand
+    for found, each in zip(run.look(X, y, hprev), known):
+        np.testing.assert_allclose(found, each, atol=1e-5)
+    run.look.__globals__["model"] = "manual"
 
 
 def test_numpy_learns_by_adagrad(run):
@@ -186,7 +198,8 @@ def test_numpy_learns_by_adagrad(run):
         loss, xs, hs, ps = names.forward_pass(X[0], y[0], np.zeros((6, 1)))
         all_dw = names.backward_pass(y[0], xs, hs, ps)
         assert max(np.abs(dw).max() for dw in all_dw) > 5
-        assert names.evaluate(X, y, np.zeros((6, 1)))[0] == pytest.approx(loss / 25)
+        losses = names.evaluate(X, y, np.zeros((6, 1)))[0]
+        assert losses.shape == (1, 25) and losses.mean() == pytest.approx(loss / 25)
         np.testing.assert_array_equal(names.weights[0], before[0][0])
         assert names.step(X, y, None, 0.1)[0] == pytest.approx(loss / 25)
         for (w, mem), new, dw in zip(before, names.weights, all_dw):
@@ -253,7 +266,115 @@ def test_characters_are_drawn_as_often_as_softmax_says(run, model, top_k, limit)
     assert counts[expected == 0].sum() == 0
     counts, expected = counts[expected > 0], expected[expected > 0]
     assert np.sum((counts - expected) ** 2 / expected) < limit
-    assert names.sample(99) == names.sample(99, seed=7) != names.sample(99, seed=8)
+    texts = names.sample(99), names.sample(99), names.sample(99, seed=8)
+    assert len(set(texts)) == 3 and names.sample(99, seed=8) == texts[2]
+    assert len({chars[i : i + 50] for i in range(3950)}) == 3950  # no noise comes twice
+
+
+# --- What has it learned? ---
+def test_what_an_answer_hangs_on_is_that_of_finite_differences(trained):
+    """A window of characters that differ: a row of the embeddings for each."""
+    run = trained("lstm")
+    X, _ = windows(0)
+    X[:] = [[0, 1, 2, 3], [9, 8, 7, 6], [4, 7, 1, 0]]
+    state = np.random.RandomState(1).uniform(-0.5, 0.5, (2, 2, 3, 5))
+    weights = values(run)
+    weights[-2] *= 9  # so that no lead is small
+    for variable, w in zip(run.trainable_vars, weights):
+        variable.load(w, run.sess)
+    flat = list(state.reshape(4, 3, 5))
+    nested = run.tf.nest.pack_sequence_as(run.initial_state, flat)
+    found = run.look_back(X, nested)
+
+    def leads():
+        last = np.sort(equations("lstm", weights, X, state)[0][:, -1])
+        return last[:, -1] - last[:, -2]
+
+    pulls = np.zeros([3, 4, 5])
+    for row, t, unit in np.ndindex(3, 4, 5):
+        for way in (1e-5, -1e-5):
+            weights[0][X[row, t], unit] += way
+            pulls[row, t, unit] += leads()[row] / way / 2
+            weights[0][X[row, t], unit] -= way
+    np.testing.assert_allclose(found, np.linalg.norm(pulls, axis=2), atol=1e-4)
+
+
+def test_lags_and_characters_read_are_told_in_their_order(trained, monkeypatch):
+    """The losses are those of the equations, from zeros and carried."""
+    run = trained("gru")
+    ids = np.random.RandomState(0).randint(10, size=(3, 13))
+    by_lag, by_read, (costs, units, chances, guesses) = run.look_inside(ids)
+    logits, _ = equations("gru", values(run), ids[:, :-1], zero_state("gru"))
+    np.testing.assert_allclose(costs, cross_entropies(logits, ids[:, 1:]), atol=1e-5)
+    best = np.argsort(-logits, axis=2)[:, :, :3]
+    p = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    np.testing.assert_array_equal(guesses, best)
+    np.testing.assert_allclose(chances, np.take_along_axis(p, best, 2), atol=1e-5)
+    starts = [equations("gru", values(run), ids[:, i : i + 4], zero_state("gru"))[0]
+              for i in (0, 4, 8)]
+    known = [cross_entropies(each, ids[:, i + 1 : i + 5])
+             for i, each in zip((0, 4, 8), starts)]
+    np.testing.assert_allclose(by_read, np.mean(known, axis=(0, 1)), atol=1e-5)
+    _, state = equations("gru", values(run), ids[:, :4], zero_state("gru"))
+    nested = run.tf.nest.pack_sequence_as(run.initial_state, list(state[:, 0]))
+    second = run.look_back(ids[:, 4:8], nested)
+    monkeypatch.setitem(run.look_inside.__globals__, "look_back",
+                        lambda X, state: second if X[0, 0] == ids[0, 4] else 0 * second)
+    by_lag = run.look_inside(ids)[0]
+    times = sum(start == ids[0, 4] for start in ids[0, [0, 4, 8]])
+    np.testing.assert_allclose(by_lag, second.mean(axis=0)[::-1] * times / 3, atol=1e-6)
+
+
+def test_units_that_follow_and_remember_are_found(trained):
+    run, numbers = trained("gru"), np.random.RandomState(0)
+    chars = numbers.randint(4, size=(50, 400))
+    inside = np.repeat(numbers.randint(2, size=(50, 20)), 20, axis=1)
+    line = np.tile(np.linspace(-1, 1, 200), (50, 2))
+    units = numbers.normal(0, 0.5, (50, 400, 6))
+    units[:, :, 1] = chars / 2 - 0.75  # what has just been read
+    units[:, :, 3] -= 2 * inside
+    units[:, :, 4] = line
+    units[:, :, 5] = line / 100  # it hardly moves
+    found, kept = run.follow(units, inside), run.remember(units, chars)
+    known = [np.corrcoef(units[:, :, i].ravel(), inside.ravel())[0, 1]
+             for i in range(6)]
+    assert found == pytest.approx(known, abs=1e-6) and found[3] < -0.8
+    known = np.corrcoef(line[:, 8:].ravel(), line[:, :-8].ravel())[0, 1]
+    assert np.argmax(kept) == 4 and kept[4] == pytest.approx(known, abs=0.02)
+    assert kept[5] == 0 and np.abs(kept[:3]).max() < 0.05 < kept[3]
+    assert run.follow(units, inside * 0) == pytest.approx(0)  # and no warning
+
+
+def test_the_pages_show_the_units_they_name_and_each_place_its_own(run, tmp_path):
+    (tmp_path / "text.txt").write_text('say "ab" or "cd", $x or "e f".\n' * 60)
+    names = run("char_rnn.py", TINY + "--num_steps 8 --learning_rate 0.02")
+    assert len(names.looked_ids) == 23
+    for text, marks in zip(names.looked_texts, names.follows):
+        known = np.zeros(len(text))
+        for match in re.finditer(names.pattern, text):
+            known[match.start() : match.end()] = 1
+        np.testing.assert_array_equal(marks, known[:-1])
+    _, _, (_, units, chances, guesses) = names.look_inside(names.looked_ids)
+    row = names.shown_row
+    for page, sentence in zip(names.unit_pages, names.sentences[1:]):
+        assert page.title.get_text() == sentence
+        unit = int(sentence.split()[1])
+        (start, end), colors = names.shown_lines[0], page.image.get_array()
+        values = units[row, start:end, unit]
+        sign = np.sign(names.follow(units, names.follows)[unit])
+        if "follows" not in sentence:
+            sign = 1
+        shown = names.plt.cm.RdBu_r(0.5 + 0.4 * sign * values)
+        np.testing.assert_allclose(colors[0, : end - start], shown, atol=0.01)
+        assert page.rows[0].get_text() == names.looked_texts[row][start:end]
+        likeliest = [names.vocabulary[i] for i in guesses[row, start:end, 0]]
+        for told, char, chance in zip(page.rows[1].get_text(), likeliest,
+                                      chances[row, start:end, 0]):
+            assert told == (char.replace("\n", "↵") if chance >= 0.05 else " ")
+    letters = [(text[i], names.letter_of_word[0, i])
+               for text in names.looked_texts[:1] for i in range(len(text))]
+    for (_, before), (char, place) in zip(letters, letters[1:]):
+        assert place == (before + 1 if char.isalpha() else 0)
 
 
 # --- The text ---
@@ -276,8 +397,8 @@ def test_windows_tile_the_text_and_counting_counts_it(trained, capsys):
              "pairs": -np.log(p2).mean()}
     assert run.baselines == pytest.approx(known)
     legend = [each.get_text() for each in run.axes.get_legend().get_texts()]
-    assert legend[:3] == [f"{name}: {loss:.2f}" for name, loss in known.items()]
-    for line, loss in zip(run.axes.lines, known.values()):
+    assert legend[2:] == [f"{name}: {loss:.2f}" for name, loss in known.items()]
+    for line, loss in zip(run.axes.lines[2:], known.values()):
         assert line.get_ydata()[0] == pytest.approx(loss)
 
 
@@ -370,25 +491,20 @@ def test_the_state_is_carried_in_training_and_what_is_printed_is_so(run, capsys,
     sizes = "--num_hidden_units 5" if model == "numpy" else TINY
     names = run("char_rnn.py", f"{sizes} --data text.txt --plot p.png --num_epochs 2"
                 f" --learning_rate 1e-9 --max_gradient_norm 1e-6 --model {model}")
-    steps = names.num_steps
     known = carried(names, model, names.batches)
     assert names.loss_list == pytest.approx(known, abs=1e-4)
     assert np.abs(np.diff(known)).max() > 1e-5
 
-    rows = min(names.batch_size, (len(names.validation) - 1) // steps)
-    length = (len(names.validation) - 1) // rows
-    parts = [names.validation[i : i + rows * length].reshape(rows, length)
-             for i in (0, 1)]
-    windows = [[part[:, i : i + steps] for part in parts]
-               for i in range(0, length - steps + 1, steps)]
+    ids = names.validation[None]  # 60 characters: a single row
+    windows = [(ids[:, :-1], ids[:, 1:])]
     arrived = names.hprev if model == "numpy" else 0
-    validation = np.mean(carried(names, model, windows, arrived))
+    validation = carried(names, model, windows, arrived)[0]
     assert names.validation_loss == pytest.approx(validation, abs=1e-5)
     out = capsys.readouterr().out
     epoch, told = re.findall(r"Epoch  (2)  (.*)", out)[0]
-    numbers = [float(number) for number in re.findall(r"[\d.]+", told)]
-    speed = len(known) * names.batch_size * steps / names.seconds
-    assert numbers == pytest.approx([np.mean(known), validation, speed], abs=1)
+    numbers = [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", told)]
+    assert numbers[2] == pytest.approx(1e-9, abs=1e-10)  # the rate
+    assert numbers[3] == pytest.approx(names.speed, abs=1)
     assert numbers[0] == pytest.approx(np.mean(names.loss_list), abs=1e-4)
     assert numbers[1] == pytest.approx(validation, abs=1e-4)
     for name, loss in names.baselines.items():
@@ -413,6 +529,8 @@ def test_dropout_hides_its_part_in_training_only_and_is_the_same_twice(run):
         np.testing.assert_allclose(hidden[kept], whole[kept] / 0.7, rtol=1e-5)
     for hidden, whole in sess.run(pairs):
         np.testing.assert_array_equal(hidden, whole)
+    keys = [each[2] for each in sess.run([g.state for g in second.generators])]
+    assert len(set(keys)) == 2  # each layer draws its own
 
     X, y = windows(0)
     feed = {second.X: X, second.y: y, second.dropout_rate: 0.3}
@@ -420,31 +538,28 @@ def test_dropout_hides_its_part_in_training_only_and_is_the_same_twice(run):
     assert len({step.tobytes() for step in steps}) > 1  # each step draws anew
     known = equations("lstm", values(second), X, zero_state("lstm"))[0]
     for _ in range(2):
-        loss = second.evaluate(X, y, None)[0]
-        assert loss == pytest.approx(cross_entropy(known, y), abs=1e-5)
+        losses = second.evaluate(X, y, None)[0]
+        np.testing.assert_allclose(losses, cross_entropies(known, y), atol=1e-5)
     assert len({float(second.step(X, y, None, 1e-9)[0]) for _ in range(4)}) == 4
 
 
 def test_averages_are_those_of_the_weights_and_validate_and_write(run):
-    flags = TINY + "--model rnn --average_decay 0.9"
-    names = run("char_rnn.py", flags)
-    weights = values(names)
-    names.swap_averages()
-    averages = values(names)
-    assert not np.allclose(weights[0], averages[0], atol=1e-3)
+    """After the training they stand in the weights' place."""
+    names = run("char_rnn.py", TINY + "--model rnn --average_decay 0.9")
+    found = [np.array(w, float) for w in names.sess.run(names.averages)]
+    for weight, average in zip(values(names), found):
+        np.testing.assert_array_equal(weight, average)
     assert names.validate() == pytest.approx(names.validation_loss, abs=1e-6)
-    names.swap_averages()
-    np.testing.assert_array_equal(values(names)[0], weights[0])
+    names.set_weights(names.newest_weights)
+    assert not np.allclose(names.newest_weights[0], found[0], atol=1e-3)
     done = int(names.sess.run(names.global_step))
     X, y = windows(1)
     for step in range(done + 1, done + 4):
         decay = min(0.9, step / (9 + step))  # of the weights before the step
-        averages = [decay * a + (1 - decay) * w
-                    for a, w in zip(averages, values(names))]
+        found = [decay * a + (1 - decay) * w for a, w in zip(found, values(names))]
         names.step(X, y, None, 0.1)
-    names.swap_averages()
-    for found, known in zip(values(names), averages):
-        np.testing.assert_allclose(found, known, atol=1e-5)
+    for average, known in zip(names.sess.run(names.averages), found):
+        np.testing.assert_allclose(average, known, atol=1e-5)
 
 
 def test_rates_decay_and_curves_and_their_steps_are_those_of_the_batches(run):
@@ -505,7 +620,8 @@ def test_it_learns_from_the_manual(run, tmp_path, model, most):
 @pytest.mark.parametrize("model", [
     "lstm --dropout 0.3 --average_decay 0.9 --num_batches 15",
     "manual --decay_rate 40"])
-def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, model):
+def test_going_on_equals_never_having_stopped_and_the_best_writes(
+        run, tmp_path, capsys, model):
     """At decay_rate 40 updates get wilder: the last epoch is not the best."""
     flags = TINY + f"--model {model} --prime ab"
     whole = run("char_rnn.py", flags + " --num_epochs 3 --checkpoint_dir whole")
@@ -515,7 +631,8 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     parts = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --prime ab")
     assert (parts.first_epoch, parts.run_dir) == (1, "char_rnn_1")
     assert parts.curves == whole.curves
-    assert parts.sample() == whole.sample()
+    assert parts.sample() == whole.sample() != whole.sample()
+    assert parts.sample(seed=3) == whole.sample(seed=3)
     assert sorted(os.listdir("whole")) == sorted(os.listdir("char_rnn_1"))
     assert len(glob.glob("whole/*.index")) == 2
     shutil.move("char_rnn_1", "moved")
@@ -531,6 +648,17 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(run, capsys, m
     assert len(out) == 2 + 300 + 1
     written = " ".join(out.split())[:72]
     assert texts[best].splitlines()[1] == "  | " + written
+    for names in whole, parts:  # the session holds the best as well, and that is told
+        assert names.validate() == pytest.approx(min(losses), abs=1e-6)
+        assert names.sample(300, "ab", 0.5, seed=names.seed) == out[:-1]
+    told = texts[-1].split("at temperature 1.0:\n")[1]
+    sample = whole.sample(300, "ab", 1.0, seed=whole.seed)
+    assert told.startswith(textwrap.indent(sample, "  | ", lambda line: True))
+    (tmp_path / "tenth.txt").write_text(TEXT[540:][: len(whole.validation)])
+    with pytest.raises(SystemExit):
+        run("char_rnn.py", "--score tenth.txt --checkpoint_dir moved")
+    nats = float(re.findall(r"([\d.]+) nats", capsys.readouterr().out)[0])
+    assert nats == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_a_run_never_touches_another_and_says_what_differs(run, refused, capsys):
@@ -547,6 +675,7 @@ def test_a_run_never_touches_another_and_says_what_differs(run, refused, capsys)
     for flags, words in [
         ("--sample 9 --num_hidden_units 6", "char_rnn_2 has --num_hidden_units 5"),
         ("--resume --model lstm --num_epochs 2", "char_rnn_2 has --model gru"),
+        ("--resume --num_steps 5 --num_epochs 2", "char_rnn_2 has --num_steps 4"),
         ("--sample 9 --model numpy", "char_rnn_2 has --model gru"),
         ("--resume", "1 epochs are done: give more as --num_epochs"),
         ("--sample 9 --prime abZ", "--prime: {'Z'} not in the text"),
@@ -560,14 +689,21 @@ def test_a_run_never_touches_another_and_says_what_differs(run, refused, capsys)
         assert words in refused("char_rnn.py", flags)
 
 
-def test_a_run_goes_on_with_another_rate_and_dropout(run):
-    run("char_rnn.py", TINY)
-    names = run("char_rnn.py", "--resume --num_epochs 2 --learning_rate 0.5"
+def test_a_run_goes_on_with_other_rates_and_dropout_and_cuts_elsewhere(run, capsys):
+    """A new --learning_rate is the next epoch's, a new --decay_rate for what comes."""
+    first = run("char_rnn.py", TINY + "--num_steps 9 --num_epochs 2 --decay_rate 0.5")
+    capsys.readouterr()
+    again = run("char_rnn.py", "--resume --num_epochs 4 --decay_rate 0.1"
                 " --dropout 0.4 --plot p.png")
-    assert (names.first_epoch, names.run_dir) == (1, "char_rnn_1")
-    assert (names.rate, names.dropout) == (0.5 * 0.97, 0.4)
-    again = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png --dropout 0")
-    assert (again.first_epoch, again.learning_rate) == (2, 0.5)
+    assert (again.first_epoch, again.run_dir) == (2, "char_rnn_1")
+    assert (again.rate, again.dropout) == (pytest.approx(0.002 / 4 / 10), 0.4)
+    rates = re.findall("  rate (.*?)  ", capsys.readouterr().out)
+    assert rates == ["0.0005", "5e-05"]
+    again = run("char_rnn.py", "--resume --num_epochs 5 --plot p.png --dropout 0")
+    assert again.rate == pytest.approx(0.002 / 4 / 100)
+    again = run("char_rnn.py", "--resume --num_epochs 7 --plot p.png --learning_rate 1")
+    assert (again.first_epoch, again.rate) == (5, 0.1)
+    assert len({first.cut, again.cut}) == 2
 
 
 @pytest.mark.parametrize("data", ["--data other.txt", ""])
@@ -597,7 +733,8 @@ def test_a_run_goes_on_with_another_text_in_a_folder_of_its_own(
 
 def test_a_score_is_that_of_the_equations_over_the_whole_text(run, tmp_path, capsys):
     names = run("char_rnn.py", TINY + "--model lstm --learning_rate 0.05")
-    for text in TEXT[:42], TEXT[100:143], "ab":
+    for text, near in (TEXT[:42], 2e-4), (TEXT[100:143], 2e-4), ("ab", 2e-4), (
+            TEXT[9:] * 3, 3e-3):  # the last one in three rows
         (tmp_path / "new.txt").write_text(text)
         capsys.readouterr()
         with pytest.raises(SystemExit):
@@ -608,7 +745,55 @@ def test_a_score_is_that_of_the_equations_over_the_whole_text(run, tmp_path, cap
         nats = cross_entropy(logits, ids[:, 1:])
         told = re.findall(r"[\d.]+", capsys.readouterr().out.partition(", ")[2])
         known = [len(text), nats, nats / np.log(2), np.exp(nats)]
-        assert [float(number) for number in told] == pytest.approx(known, abs=2e-4)
+        assert [float(number) for number in told] == pytest.approx(known, abs=near * 10)
+        assert float(told[1]) == pytest.approx(nats, abs=near)
+    found = list(names.score(ids[0]))
+    assert sum(map(len, found)) == len(text) - 1 and len(found) < len(text) / 6
+
+
+def test_a_score_learns_from_each_window_once_it_is_scored(run, tmp_path, capsys):
+    """Without dropout, and what is saved stays as it is."""
+    names = run("char_rnn.py", TINY + "--dropout 0.5 --learning_rate 0.01")
+    (tmp_path / "new.txt").write_text("aaab" * 300)
+    files = glob.glob("char_rnn_1/*")
+    before = [(tmp_path / file).read_bytes() for file in files]
+    told = []
+    for flags in "", " --score_learning_rate 0.01":
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            run("char_rnn.py", "--score new.txt" + flags)
+        out = capsys.readouterr().out
+        assert ("learned from each window once that was scored" in out) == bool(flags)
+        told.append(float(re.findall(r"([\d.]+) nats", out)[0]))
+    assert told[1] < told[0] - 0.2
+    assert [(tmp_path / file).read_bytes() for file in files] == before
+
+    ids, state, losses = names.encode("aaab" * 300, ""), None, []
+    feed = {names.lr: 0.01, names.dropout_rate: 0}
+    for i in range(0, 1196, 4):
+        feed.update({names.X: ids[None, i : i + 4], names.y: ids[None, i + 1 : i + 5]})
+        if state is not None:
+            feed[names.initial_state] = state
+        window, after = names.sess.run([names.losses, names.final_state], feed)
+        losses.append(window.mean())
+        names.sess.run(names.train_step, feed)
+        state = after
+    assert np.mean(losses) == pytest.approx(told[1], abs=2e-3)  # without the last three
+
+
+def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys):
+    names = run("char_rnn.py", TINY + "--num_epochs 2")
+    (tmp_path / "new.txt").write_text(TEXT[100:400])
+    os.remove("p.png")
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        run("char_rnn.py", "--score new.txt --plot of_it.png --pattern [abc]+")
+    out = capsys.readouterr().out
+    assert is_whole_png("of_it.png") and "follows [abc]+ (correlation 0." in out
+    assert "[abc]" not in "".join(names.sentences) and "remembers" in out
+    with pytest.raises(SystemExit):
+        run("char_rnn.py", "--score new.txt --pattern (")
+    assert "--pattern (: " in capsys.readouterr().err
 
 
 def test_a_saved_run_that_cannot_be_read_gets_one_line(run, refused, capsys):
@@ -642,6 +827,76 @@ def test_a_saved_run_that_cannot_be_read_gets_one_line(run, refused, capsys):
     (index,) = glob.glob("char_rnn_1/best-*.index")
     damaged("the best network in char_rnn_2 cannot be loaded",
             name=os.path.basename(index), content="half")
+
+
+def test_what_a_kill_has_left_goes_and_what_is_not_ours_stays(run, tmp_path):
+    run("char_rnn.py", TINY)
+    folder = tmp_path / "char_rnn_1"
+    names = sorted(os.listdir(str(folder)))
+    for name in ["newest-10.index", "newest-10.data-00000-of-00001", "best-7.index",
+                 "newest-2.data-00000-of-00001.tempstate17", "notes.txt",
+                 "best-1.index.tempstate17", "checkpoint-40.index"]:
+        (folder / name).write_text("left")
+    with pytest.raises(SystemExit):  # who only writes leaves all as it is
+        run("char_rnn.py", "--sample 9 --prime ab")
+    assert len(os.listdir(str(folder))) == len(names) + 7
+    run("char_rnn.py", "--resume --num_epochs 2 --plot p.png --learning_rate 1e-9")
+    left = set(os.listdir(str(folder))) - {"notes.txt", "checkpoint-40.index"}
+    assert len(left) == len(names) and not any("temp" in name for name in left)
+    assert {"best", "newest", "newest-2.index", "settings.json", "lock"} <= left
+
+
+def test_a_folder_is_one_runs_at_a_time(start, refused, run, capsys):
+    """Of who trains in it, and of who goes on in it; others may read it."""
+    for flags in TINY, "--resume --plot p.png ":
+        training = start("char_rnn.py", flags + "--num_epochs 100000")
+        training.wait_for("Epoch")
+        capsys.readouterr()
+        told = refused("char_rnn.py", "--resume --num_epochs 100001 --plot q.png")
+        assert "another run saves in char_rnn_1" in told and "copy that folder" in told
+        with pytest.raises(SystemExit):
+            run("char_rnn.py", "--sample 5 --prime ab")
+        training.kill()
+
+
+def test_where_memory_runs_out_there_is_one_line(run, monkeypatch, capsys):
+    names = run("char_rnn.py", TINY)
+    session_run = names.tf.Session.run
+
+    def short_of_memory(sess, fetches, feed_dict=None, **kwargs):
+        if feed_dict and len(feed_dict) > 3:  # it learns
+            raise names.tf.errors.ResourceExhaustedError(None, None, "OOM\nmore")
+        return session_run(sess, fetches, feed_dict, **kwargs)
+
+    monkeypatch.setattr(names.tf.Session, "run", short_of_memory)
+    with pytest.raises(SystemExit, match="^Out of memory: try a smaller --batch_size"):
+        run("char_rnn.py", TINY)
+    assert "no network was saved" in capsys.readouterr().out
+
+
+def test_a_text_read_in_parts_is_said_and_so_is_the_speed(run, monkeypatch, capsys):
+    """The epoch takes longer than from its first step's beginning to its last's end."""
+    import tensorflow.compat.v1 as tf
+
+    steps, session_run = [], tf.Session.run
+
+    def timed(sess, fetches, feed_dict=None, **kwargs):
+        start = time.perf_counter()
+        result = session_run(sess, fetches, feed_dict, **kwargs)
+        if feed_dict and len(feed_dict) >= 4 and isinstance(fetches, list):
+            steps.append((start, time.perf_counter()))
+        return result
+
+    monkeypatch.setattr(tf.Session, "run", timed)
+    names = run("char_rnn.py", TINY + "--num_batches 15")
+    out = capsys.readouterr().out
+    assert "Each epoch reads another of 3 parts\n" in out
+    assert "540 characters to learn from, 13 to validate with\n" in out
+    assert len(names.validation) == 13
+    trained = len(names.batches) * 3 * 4
+    seconds = [each for each in steps if each[0] >= names.start]
+    assert names.speed <= trained / (seconds[len(names.batches) - 1][1] - names.start)
+    assert f"  {names.speed:.0f} characters/s\n" in out
 
 
 def test_what_is_saved_is_whole_at_any_moment_and_a_full_disk_stops_nothing(

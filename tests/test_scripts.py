@@ -62,8 +62,9 @@ FACTS = {
         " --num_hidden_units 9",
         "lines": r"Reading python|\d+ characters to learn from, \d+ to .+"
         r"|(guessing|single characters|pairs) +\d.+|Epoch  1  training .+|  \| .*"
-        r"|At temperature (0.5|1.0):|(Checkpoints|the network after epoch 1 is) in"
-        r" char_rnn_1",
+        r"|After epoch 1, at temperature (0.5|1.0):|Unit \d+ .+|An answer hangs on .+"
+        r"|(Checkpoints|the network after epoch 1 is) in char_rnn_1"
+        r"|Validation begins below training.+|in which it learned.+",
         "leaves": ["char_rnn_1"],
     },
     "seq_classify.py": {
@@ -406,7 +407,9 @@ def test_a_consoles_command_line_is_not_the_scripts(script, console, monkeypatch
     ("char_rnn.py", "--model numpy --num_layers 2", "--model numpy has 1 row"),
     ("char_rnn.py", "--model manual --dropout 0.5", "0 in III and IV"),
     ("char_rnn.py", "--prime Ω", "--prime: {'Ω'} not in the text"),
-    ("char_rnn.py", "--resume", "this folder holds no saved run"),
+    ("char_rnn.py", "--resume", "this folder holds no saved run: train first"),
+    ("char_rnn.py", "--sample 9", "this folder holds no saved run: train first"),
+    ("char_rnn.py", "--pattern [a", "--pattern [a: unterminated character set"),
     ("seq_classify.py", "--dropout 1", "--dropout 1.0 is not in [0, 1)"),
     ("seq_classify.py", "--learning_rate nan", "--learning_rate nan is not"),
     ("seq_classify.py", "--shift -1", "--shift -1 is not in [0"),

@@ -7,8 +7,7 @@ https://theneuralperspective.com/2016/10/04/05-recurrent-neural-networks-rnn-par
     python char_rnn.py                  # learns from Python's manual, in a window
     python char_rnn.py --data shakespeare --plot char_rnn.png   # no window, a file
     python char_rnn.py --sample 500     # write, with the last run's best network
-    python char_rnn.py --score FILE     # how well that network foresees a text
-    python char_rnn.py --score FILE --plot inside.png   # what it makes of that text
+    python char_rnn.py --score FILE     # how well it foresees a text; --plot P.png: why
     python char_rnn.py --resume --num_epochs 20   # learn on, bit for bit; --data OTHER
 
 Expect a validation loss of 1.53 nats a character on tiny Shakespeare after 10 epochs,
@@ -45,7 +44,6 @@ if sys.stderr:
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.transforms import Bbox
 from tqdm import tqdm
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"  # from 2.16 on the RNN cells are in tf_keras
@@ -87,15 +85,14 @@ runs = sorted(glob.glob("char_rnn_[0-9]*/newest"), key=os.path.getmtime)
 last_run = os.path.dirname(runs[-1]) if goes_on and runs else ""
 checkpoint_dir = flag("checkpoint_dir", last_run, "where it saves, or has saved")
 saved = {"flags": {}}
-if goes_on and not checkpoint_dir:
-    parser.error("this folder holds no saved run: train first, by python char_rnn.py")
 if goes_on:
     try:
         with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
             saved = json.load(f)
         argv = [f"--{name}={value}" for name, value in saved["flags"].items()] + argv
     except Exception as error:  # no such file, half a file, or not one of ours
-        parser.error(f"{checkpoint_dir} holds no saved run: {error!r}")
+        parser.error(f"{checkpoint_dir} holds no saved run: {error!r}" if checkpoint_dir
+                     else "this folder holds no saved run: train first")
 
 # %% Setup
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
@@ -440,6 +437,7 @@ if model in ("rnn", "gru", "lstm"):
         return rnn_softmax(outputs), state
 
 # %% Loss and optimization
+averages = []  # of the weights
 if model != "numpy":
     with tf.name_scope("Training"):
         # [batch_size, num_steps]
@@ -453,7 +451,7 @@ if model != "numpy":
         global_step = tf.train.get_or_create_global_step()
         # With section IV's Adagrad 1e-4 hardly anything is learned: Adam is for both.
         optimizer = tf.train.AdamOptimizer(lr)
-        averaging, averages = [], []
+        averaging = []
         if average_decay:
             average = tf.train.ExponentialMovingAverage(average_decay, global_step)
             averaging = [average.apply(trainable_vars)]
@@ -468,7 +466,7 @@ if model != "numpy":
 # %% Sampling
 if model != "numpy":
     with tf.name_scope("Sampling"):
-        given = tf.placeholder(tf.int32, [None, 1])  # what comes next; -1: draw it
+        given = tf.placeholder(tf.int32, [1, None])  # what comes next; -1: draw it
         offset = tf.placeholder(tf.int32, [])  # how many have been given before these
         hotness = tf.placeholder(tf.float32, [])  # the temperature
         likeliest = tf.placeholder(tf.int32, [])  # the top_k
@@ -482,16 +480,16 @@ if model != "numpy":
                 values / hotness,  # the article's section V divides the probabilities
                 1, [sampling_seed, offset + i], tf.int32)[0]
             drawn = tf.gather(places[0], drawn)
-            char = tf.where(given[i] < 0, drawn, given[i])
+            char = tf.where(given[:, i] < 0, drawn, given[:, i])
             return i + 1, char, state, chars.write(i, char)
 
         last_char = tf.placeholder(tf.int32, [1])
         last_state = tf.nest.map_structure(
             lambda state: tf.zeros([1, num_hidden_units]), initial_state)
-        chars = tf.TensorArray(tf.int32, tf.shape(given)[0], element_shape=[1])
+        number = tf.shape(given)[1]
+        chars = tf.TensorArray(tf.int32, number, element_shape=[1])
         _, _, next_state, chars = tf.while_loop(
-            lambda i, *_: i < tf.shape(given)[0], write,
-            [0, last_char, last_state, chars])
+            lambda i, *_: i < number, write, [0, last_char, last_state, chars])
         written = chars.concat()
 
 # %% Session
@@ -591,8 +589,9 @@ def set_weights(values):
         for w, value in zip((*weights, hprev), values):
             w[:] = value
     else:
-        for variable, value in zip(trainable_vars, values):
-            variable.load(value, sess)
+        initial_values = [w.initializer.inputs[1] for w in trainable_vars]
+        sess.run([w.initializer for w in trainable_vars],
+                 dict(zip(initial_values, values)))
 
 
 def stream(num_chars, prime, temperature, top_k, seed):
@@ -609,7 +608,7 @@ def stream(num_chars, prime, temperature, top_k, seed):
                  sampling_seed: np.uint32(seed).astype(np.int32)}
     following = np.append(ids[1:], np.full(num_chars, -1)).astype(np.int32)
     for start in range(0, len(following), 2000):
-        feed_dict.update({given: following[start : start + 2000, None], offset: start})
+        feed_dict.update({given: following[None, start : start + 2000], offset: start})
         ids, state = sess.run([written, next_state], feed_dict)
         feed_dict.update({last_char: ids[-1:], last_state: state})
         yield "".join(vocabulary[idx] for idx in ids)
@@ -778,7 +777,7 @@ def restore(name):
 def restore_best():
     """Load the best network, with the weights that were validated; return its path."""
     path = restore("best")
-    if average_decay:
+    if averages:
         set_weights(sess.run(averages))
     return path
 
@@ -1089,12 +1088,14 @@ axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.05 * np.log(num_classes) + 0.1)
 (training_line,) = axes.plot([], [], lw=1, label="training", zorder=3)
 (validation_line,) = axes.plot([], [], "o-", ms=4, label="validation", zorder=4)
 by_what = []  # how far back it looks, and the loss by what it knows
-for i, (title, what) in enumerate([("How far back\nit looks", "characters back"),
-                                   ("What memory\nis worth", "read since zeros"),
-                                   ("What a word\ntells", "letter of the word")]):
+for i, (title, what, end) in enumerate([
+        ("How far back\nit looks", "characters back", num_steps),
+        ("What memory\nis worth", "read since zeros", num_steps + 1),
+        ("What a word\ntells", "letter of the word", 8.5)]):
     each = picture.figure.add_axes([0.335 + 0.115 * i, 0.51, 0.085, 0.39])
     each.set_title(title, size=9)
     each.set_xlabel(what, size=8, labelpad=1)
+    each.set_xlim(0, end)
     each.tick_params(**small)
     by_what.append(each)
 for (name, loss), style in zip(baselines.items(), ["--", "-.", ":"]):
@@ -1167,8 +1168,9 @@ class UnitPage:
     def locate(self, axes, renderer):
         """Return where the page is: as wide as its 78 characters, in any window."""
         width = self.ruler.get_window_extent(renderer).width
-        left, bottom, _, height = axes.get_position(original=True).bounds
-        return Bbox.from_bounds(left, bottom, width / picture.figure.bbox.width, height)
+        place = axes.get_position(original=True)
+        return place.from_bounds(place.x0, place.y0, width / picture.figure.bbox.width,
+                                 place.height)
 
     def show(self, title, values, chances, guesses):
         self.title.set_text(title)
@@ -1204,7 +1206,7 @@ def show_inside():
             (by_what[2], what_lines[2], letters, by_letter)]:
         line.set_data(x, values)
         each.relim()
-        each.autoscale_view()
+        each.autoscale_view(scalex=False)
 
     correlations, kept = follow(units, follows), remember(units, looked_ids[:, :-1])
     shown = [(unit, 1, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left {later}"
@@ -1316,9 +1318,10 @@ with picture, kept():
                 plot()
         speed = len(batches) * batch_size * num_steps / (time.perf_counter() - start)
 
-        newest_weights = get_weights()
-        if average_decay:
-            set_weights(sess.run(averages))
+        newest_weights = validated_weights = get_weights()
+        if averages:
+            validated_weights = sess.run(averages)
+            set_weights(validated_weights)
         validation_loss = validate()
         if not np.isfinite(validation_loss):
             sys.exit(f"Loss {validation_loss}: try a smaller --learning_rate")
@@ -1326,9 +1329,10 @@ with picture, kept():
         samples = show_samples(epoch + 1)
         is_best = validation_loss < best_loss
         if is_best:
-            best_loss, best_samples = validation_loss, samples
-            best_weights = get_weights()
-        set_weights(newest_weights)
+            best_loss = validation_loss
+            best_weights, best_samples = validated_weights, samples
+        if averages:
+            set_weights(newest_weights)
         if model != "numpy":
             try:
                 save(epoch + 1, is_best)
@@ -1340,7 +1344,7 @@ with picture, kept():
             print("Validation begins below training, since that is the mean of an"
                   " epoch\nin which it learned, and this is measured at its end")
         print(f"Epoch {epoch + 1:2}  training {np.mean(loss_list):.4f} nats  validation"
-              f" {validation_loss:.4f} nats  rate {rate:.2g}  {speed:.0f} characters/s")
+              f" {validation_loss:.4f} nats  rate {rate:.3g}  {speed:.0f} characters/s")
         print("  |", " ".join(samples[0.5].split())[:72])
         if picture.is_due():
             plot()

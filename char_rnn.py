@@ -724,17 +724,21 @@ def follow(units, follows):
     return (units * follows[:, :, None]).mean(axis=(0, 1))
 
 
-def remember(units, chars, later=8):
+later = 8  # characters
+
+
+def remember(units, chars):
     """Return how much of each unit's value is left some characters later.
 
     That is the correlation of then and now, without what the character just read tells
     of it. A unit that hardly moves counts as 0: there is nothing to remember.
     """
+    if chars.shape[1] <= later:
+        return np.zeros(units.shape[2])
     left = units.copy()
     for char in np.unique(chars):
         left[chars == char] -= left[chars == char].mean(axis=0)
-    later = min(later, chars.shape[1] // 2)
-    now, then = left[:, later:], left[:, : chars.shape[1] - later]
+    now, then = left[:, later:], left[:, :-later]
     products = np.sqrt((now**2).mean(axis=(0, 1)) * (then**2).mean(axis=(0, 1)))
     kept = (now * then).mean(axis=(0, 1)) / (products + 1e-9)
     return np.where(units.std(axis=(0, 1)) < 0.3, 0, kept)
@@ -1079,40 +1083,46 @@ class LivePicture:
 # %% Visualizing the training
 warnings.filterwarnings("ignore", "Glyph")  # the font has not all letters there are
 picture = LivePicture("char_rnn", plot_file, (12, 6.3))
-small = {"labelsize": 8, "pad": 2}
-axes = picture.figure.add_axes([0.04, 0.51, 0.25, 0.43])
-axes.set_title("Loss, nats a character", size=10)
-axes.set_xlabel("epoch", size=8, labelpad=1)
-axes.tick_params(**small)
-axes.set(xlim=(0, 1.02 * num_epochs), ylim=(0, 1.05 * np.log(num_classes) + 0.1))
+
+
+def add_axes(left, width, title, xlabel, end):
+    """Return axes in the upper half of the picture, from 0 to the end."""
+    new_axes = picture.figure.add_axes([left, 0.51, width, 0.4], xlim=(0, end))
+    new_axes.set_title(title, size=10)
+    new_axes.set_xlabel(xlabel, size=8, labelpad=1)
+    new_axes.tick_params(labelsize=8, pad=2)
+    return new_axes
+
+
+axes = add_axes(0.04, 0.25, "Loss, nats a character", "epoch", 1.02 * num_epochs)
+lag_axes = add_axes(0.335, 0.085, "How far\nback it looks", "characters back",
+                    num_steps)
+read_axes = add_axes(0.45, 0.085, "What memory\nis worth", "read since zeros",
+                     num_steps + 1)
+letter_axes = add_axes(0.565, 0.085, "What a word\ntells", "letter of the word", 8.5)
+axes.set_ylim(0, 1.05 * np.log(num_classes) + 0.1)
+lag_axes.set_yscale("log")
+letter_axes.set_xticks([1, 3, 5, 7])
 (training_line,) = axes.plot([], [], lw=1, label="training", zorder=3)
 (validation_line,) = axes.plot([], [], "o-", ms=4, label="validation", zorder=4)
-by_what = []  # how far back it looks, and the loss by what it knows
-for i, (title, what, end) in enumerate([
-        ("How far back\nit looks", "characters back", num_steps),
-        ("What memory\nis worth", "read since zeros", num_steps + 1),
-        ("What a word\ntells", "letter of the word", 8.5)]):
-    each = picture.figure.add_axes([0.335 + 0.115 * i, 0.51, 0.085, 0.39])
-    each.set_title(title, size=9)
-    each.set_xlabel(what, size=8, labelpad=1)
-    each.set_xlim(0, end)
-    each.tick_params(**small)
-    by_what.append(each)
+(lag_line,) = lag_axes.plot([], [])
+(read_line,) = read_axes.plot([], [])
+(letter_line,) = letter_axes.plot([], [], "o-", ms=3)
 for (name, loss), style in zip(baselines.items(), ["--", "-.", ":"]):
-    for each in [axes, *by_what[1:]]:
+    for each in axes, read_axes, letter_axes:
         each.axhline(loss, color="gray", ls=style, lw=1, label=f"{name}: {loss:.2f}")
 axes.legend(loc="upper right", framealpha=1, fontsize=8)
-by_what[0].set_yscale("log")
-by_what[2].set_xticks([1, 3, 5, 7])
-what_lines = [each.plot([], [], style, ms=3)[0]
-              for each, style in zip(by_what, ["-", "-", "o-"])]
-(sample_page, beginnings_page) = [
-    picture.figure.text(0.68, top, "", va="top", size=7, family="monospace",
-                        parse_math=False)
-    for top in (0.925, 0.695)]
-for top, title in [(0.94, "It writes (temperature 0.5: safely)"),
-                   (0.71, "By and by (after so many epochs)")]:
+
+
+def add_page(top, title):
+    """Return a text in the upper right corner of the picture."""
     picture.figure.text(0.68, top, title, size=10)
+    return picture.figure.text(0.68, top - 0.015, "", va="top", size=7,
+                               family="monospace", parse_math=False)
+
+
+sample_page = add_page(0.94, "It writes (temperature 0.5: safely)")
+beginnings_page = add_page(0.71, "By and by (after so many epochs)")
 beginnings = []  # of what it wrote by and by
 
 
@@ -1128,13 +1138,13 @@ def show_samples(epochs):
 
 
 # %% Units over a text
-# The famous picture of this field: what single units of the last layer follow.
+# The famous picture of this field: what single units of the last layer follow. It is
+# drawn of pieces of the text from which nothing is learned.
 picture.figure.text(
     0.02, 0.012, "A unit is on where a letter is red, the opposite where it is blue."
     " Below: what may come next, the redder the likelier.", size=8, color="dimgray")
 looked_ids = pieces(looked_at)  # of a row, some windows and one character more
 looked_texts = ["".join(vocabulary[idx] for idx in row) for row in looked_ids]
-later = min(8, looked_ids.shape[1] // 2)
 follows = np.zeros([len(looked_ids), looked_ids.shape[1] - 1])
 letter_of_word = np.zeros(looked_ids.shape, int)  # 0: it is no letter
 for row, text in enumerate(looked_texts):
@@ -1146,9 +1156,11 @@ for row, text in enumerate(looked_texts):
         letter_of_word[row, i] = letter
 # Shown are the last whole lines of the piece in which the pattern comes most often.
 shown_row = np.abs(np.diff(follows[:, -300:])).sum(axis=1).argmax()
-shown_lines = [match.span() for match in re.finditer(
-    "[^\n]{1,78}", looked_texts[shown_row][:-1]) if match.group().strip()]
+shown_text = looked_texts[shown_row][:-1]
+shown_lines = [match.span() for match in re.finditer("[^\n]{1,78}", shown_text)
+               if match.group().strip()]
 shown_lines = shown_lines[-5:-1] or shown_lines
+signs = np.array(list(vocabulary.replace("\n", "↵")))
 
 
 class UnitPage:
@@ -1172,20 +1184,18 @@ class UnitPage:
         return place.from_bounds(place.x0, place.y0, width / picture.figure.bbox.width,
                                  place.height)
 
-    def show(self, title, values, chances, guesses):
+    def show(self, title, values, chances, next_signs):
+        """values: [steps], of the unit; chances, next_signs: [steps, 3]."""
         self.title.set_text(title)
         colors = np.ones([16, 78, 4])
         for line, (start, end) in enumerate(shown_lines):
-            row = 4 * line
-            colors[row, : end - start] = plt.cm.RdBu_r(0.5 + 0.4 * values[start:end])
-            self.rows[row].set_text(looked_texts[shown_row][start:end])
-            for rank in range(guesses.shape[1]):
-                row = 4 * line + 1 + rank
-                colors[row, : end - start] = plt.cm.Reds(chances[start:end, rank] * 0.7)
-                self.rows[row].set_text("".join(
-                    " " if chance < 0.05 else vocabulary[idx].replace("\n", "↵")
-                    for chance, idx in zip(chances[start:end, rank],
-                                           guesses[start:end, rank])))
+            top, columns = 4 * line, slice(end - start)
+            self.rows[top].set_text(shown_text[start:end])
+            colors[top, columns] = plt.cm.RdBu_r(0.5 + 0.4 * values[start:end])
+            for rank in range(next_signs.shape[1]):
+                below = top + 1 + rank
+                self.rows[below].set_text("".join(next_signs[start:end, rank]))
+                colors[below, columns] = plt.cm.Reds(0.7 * chances[start:end, rank])
         self.image.set_data(colors)
 
 
@@ -1200,26 +1210,26 @@ def show_inside():
         generator.state.load(random_state, sess)  # to look changes no training
     letters = [i for i in range(1, 9) if (letter_of_word[:, 1:] == i).any()]
     by_letter = [costs[letter_of_word[:, 1:] == i].mean() for i in letters]
-    for each, line, x, values in [
-            (by_what[0], what_lines[0], np.arange(num_steps), by_lag),
-            (by_what[1], what_lines[1], np.arange(num_steps) + 1, by_read),
-            (by_what[2], what_lines[2], letters, by_letter)]:
+    for line, x, values in [(lag_line, range(num_steps), by_lag),
+                            (read_line, range(1, num_steps + 1), by_read),
+                            (letter_line, letters, by_letter)]:
         line.set_data(x, values)
-        each.relim()
-        each.autoscale_view(scalex=False)
+        line.axes.relim()
+        line.axes.autoscale_view(scalex=False)
 
     correlations, kept = follow(units, follows), remember(units, looked_ids[:, :-1])
-    shown = [(unit, 1, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left {later}"
-              " characters later") for unit in np.argsort(-kept)[:2]]
+    shown = [(unit, 1, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left after"
+              f" {later} characters") for unit in np.argsort(-kept)[:2]]
     if follows.any():
         unit = np.abs(correlations).argmax()
-        title = (f"Unit {unit} follows {pattern}"
-                 f" (correlation {abs(correlations[unit]):.2f})")
+        correlation = correlations[unit]
+        title = f"Unit {unit} follows {pattern} (correlation {abs(correlation):.2f})"
         others = [other for other in shown if other[0] != unit]
-        shown = [(unit, np.sign(correlations[unit]), title), *others]
+        shown = [(unit, np.sign(correlation), title), *others]
+    chances = chances[shown_row]
+    next_signs = np.where(chances < 0.05, " ", signs[guesses[shown_row]])
     for page, (unit, sign, title) in zip(unit_pages, shown):
-        page.show(title, sign * units[shown_row, :, unit], chances[shown_row],
-                  guesses[shown_row])
+        page.show(title, sign * units[shown_row, :, unit], chances, next_signs)
     lags = [lag for lag in (0, 3, 10, 30) if lag < num_steps]
     told = ", ".join(f"{by_lag[lag]:.2g}" for lag in lags)
     return [f"An answer hangs on what was read {', '.join(map(str, lags))} steps before"
@@ -1229,11 +1239,9 @@ def show_inside():
 def plot():
     training_line.set_data(*np.reshape(curves["training"], (-1, 2)).T)
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
-    later_losses = [loss for curve in curves.values() for epochs, loss in curve
-                    if epochs > 0.5]
-    if later_losses:  # the fast beginning would hide the slow end
-        top = max(*later_losses, baselines.get("pairs", 0))
-        axes.set_ylim(0.97 * min(later_losses), 1.03 * top)
+    late = [loss for curve in curves.values() for epochs, loss in curve if epochs > 0.5]
+    if late:  # the fast beginning would hide the slow end
+        axes.set_ylim(0.97 * min(late), 1.03 * max([*late, baselines.get("pairs", 0)]))
     sentences = show_inside()
     picture.draw()
     return sentences
@@ -1246,7 +1254,7 @@ def add_point(name, epochs, loss):
 
 if not is_training:  # --score FILE --plot P.png
     curves = saved["curves"]
-    for each in [axes, *by_what[1:]]:
+    for each in axes, read_axes, letter_axes:
         each.axhline(nats, color="gray", lw=1, label=f"{score_file}: {nats:.2f}")
     axes.legend(loc="upper right", framealpha=1, fontsize=8)
     show_samples(curves["validation"][-1][0])

@@ -547,10 +547,10 @@ def evaluate(batch_X, batch_y, state, rate=0):
 def score(ids, rate=0):
     """Yield the nats of all characters of a text but the first, window by window.
 
-    The text is read in rows side by side. Each begins 100 characters or more before its
-    own ones, and there only the first row counts: then so little is left of a state of
-    zeros that all cost what they would in a single row. rate: learn from each window
-    once it is scored, in a single row.
+    It is read in rows side by side. Each begins 100 characters or more before its own,
+    which only the row above counts: by then so little is left of its state of zeros that
+    the rest costs what it would in a single row. rate: learn from each window once it is
+    scored, in a single row.
     """
     faded = -(-100 // num_steps) * num_steps
     rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)
@@ -668,7 +668,7 @@ def look_back(batch_X, state):
     if model == "numpy":
         pulls = numpy_pull(*numpy_read(batch_X, state))
     else:
-        pulls = sess.run(pull, feed(batch_X, batch_X, state))
+        pulls = sess.run(pull, feed(batch_X, batch_X, state))  # any y will do
     return np.linalg.norm(pulls, axis=2)
 
 
@@ -867,6 +867,8 @@ if not is_training:
 if goes_on and is_training and is_same_text:
     try:
         lock = claim(checkpoint_dir)
+        with open(os.path.join(checkpoint_dir, "settings.json"), encoding="utf-8") as f:
+            saved = json.load(f)  # again: from here on nobody else writes it
     except OSError as error:
         parser.error(f"another run saves in {checkpoint_dir}, or nobody can:"
                      f" {error.strerror}. Wait for its end, or copy that folder")
@@ -1132,7 +1134,7 @@ def show_samples(epochs):
     beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:56]}")
     shown = sorted(set(np.linspace(0, len(beginnings) - 1, 10).astype(int)))
     lines = [textwrap.fill(line, 60) for line in samples[0.5].splitlines()]
-    sample_page.set_text("\n".join("\n".join(lines).split("\n")[:10]))
+    sample_page.set_text("\n".join("\n".join(lines).split("\n")[:9]))
     beginnings_page.set_text("\n".join(beginnings[i] for i in shown))
     return samples
 

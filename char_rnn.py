@@ -547,10 +547,10 @@ def evaluate(batch_X, batch_y, state, rate=0):
 def score(ids, rate=0):
     """Yield the nats of all characters of a text but the first, window by window.
 
-    It is read in rows side by side. Each begins 100 characters or more before its own,
-    which only the row above counts: by then so little is left of its state of zeros that
-    the rest costs what it would in a single row. rate: learn from each window once it is
-    scored, in a single row.
+    It is read in rows side by side. Each begins 100 characters or more before its own;
+    those only the row above counts. By then so little is left of a state of zeros that
+    the rest costs what it would in a single row. rate: learn from each window once it
+    is scored, in a single row.
     """
     faded = -(-100 // num_steps) * num_steps
     rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)

@@ -148,6 +148,8 @@ def test_training_is_adam_with_gradients_cut_to_a_norm(trained):
         norm = np.sqrt(sum(np.sum(np.square(each, dtype=float)) for each in g))
         assert norm > 0.02
         g = [g * 0.02 / norm for g in g]
+        for found, known in zip(run.sess.run(run.grads, {run.X: X, run.y: y}), g):
+            np.testing.assert_allclose(found, known, atol=1e-6)
         m = [0.9 * m + 0.1 * g for m, g in zip(m, g)]
         v = [0.999 * v + 0.001 * g * g for v, g in zip(v, g)]
         rate = 0.1 / step * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
@@ -327,7 +329,7 @@ def test_lags_and_characters_read_are_told_in_their_order(trained, monkeypatch):
 
 def test_units_that_follow_and_remember_are_found(trained):
     run, numbers = trained("gru"), np.random.RandomState(0)
-    chars = numbers.randint(4, size=(50, 400))
+    chars = np.repeat(numbers.randint(4, size=(50, 20)), 20, axis=1)
     inside = np.repeat(numbers.randint(2, size=(50, 20)), 20, axis=1)
     line = np.tile(np.linspace(-1, 1, 200), (50, 2))
     units = numbers.normal(0, 0.5, (50, 400, 6))
@@ -356,6 +358,8 @@ def test_the_pages_show_the_units_they_name_and_each_place_its_own(run, tmp_path
         np.testing.assert_array_equal(marks, known[:-1])
     _, _, (_, units, chances, guesses) = names.look_inside(names.looked_ids)
     row = names.shown_row
+    assert int(names.sentences[1].split()[1]) == np.abs(
+        names.follow(units, names.follows)).argmax()
     for page, sentence in zip(names.unit_pages, names.sentences[1:]):
         assert page.title.get_text() == sentence
         unit = int(sentence.split()[1])
@@ -531,6 +535,10 @@ def test_dropout_hides_its_part_in_training_only_and_is_the_same_twice(run):
         np.testing.assert_array_equal(hidden, whole)
     keys = [each[2] for each in sess.run([g.state for g in second.generators])]
     assert len(set(keys)) == 2  # each layer draws its own
+    before = sess.run([g.state for g in second.generators])
+    second.show_inside()
+    after = sess.run([g.state for g in second.generators])
+    np.testing.assert_array_equal(before, after)
 
     X, y = windows(0)
     feed = {second.X: X, second.y: y, second.dropout_rate: 0.3}
@@ -651,6 +659,7 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(
     for names in whole, parts:  # the session holds the best as well, and that is told
         assert names.validate() == pytest.approx(min(losses), abs=1e-6)
         assert names.sample(300, "ab", 0.5, seed=names.seed) == out[:-1]
+        assert names.show_inside() == names.sentences
     told = texts[-1].split("at temperature 1.0:\n")[1]
     sample = whole.sample(300, "ab", 1.0, seed=whole.seed)
     assert told.startswith(textwrap.indent(sample, "  | ", lambda line: True))
@@ -827,6 +836,27 @@ def test_a_saved_run_that_cannot_be_read_gets_one_line(run, refused, capsys):
     (index,) = glob.glob("char_rnn_1/best-*.index")
     damaged("the best network in char_rnn_2 cannot be loaded",
             name=os.path.basename(index), content="half")
+
+
+def test_interrupted_it_holds_the_best(run, monkeypatch, capsys):
+    """At a decay_rate of 40 that is not the newest."""
+    import tensorflow.compat.v1 as tf
+
+    steps, session_run = [], tf.Session.run
+
+    def interrupted(sess, fetches, feed_dict=None, **kwargs):
+        if feed_dict and len(feed_dict) >= 4 and isinstance(fetches, list):
+            steps.append(1)
+            if len(steps) == 3 * 44 - 9:
+                os.kill(os.getpid(), signal.SIGINT)
+        return session_run(sess, fetches, feed_dict, **kwargs)
+
+    monkeypatch.setattr(tf.Session, "run", interrupted)
+    names = run("char_rnn.py", TINY + "--num_epochs 3 --decay_rate 40 --model manual")
+    losses = [loss for _, loss in names.curves["validation"]]
+    assert len(losses) == 2 and losses[0] < losses[1] - 0.01
+    assert names.validate() == pytest.approx(losses[0], abs=1e-6)
+    assert "Ctrl-C: the network after epoch 2 is in" in capsys.readouterr().out
 
 
 def test_what_a_kill_has_left_goes_and_what_is_not_ours_stays(run, tmp_path):

@@ -502,7 +502,7 @@ if model != "numpy":
     sess = tf.Session(config=config)
     try:
         sess.run(tf.global_variables_initializer())
-    except tf.errors.ResourceExhaustedError:
+    except tf.errors.OpError:  # of several kinds; nothing else can fail here
         sys.exit(too_large)
 
 
@@ -1256,8 +1256,9 @@ def add_point(name, epochs, loss):
 
 if not is_training:  # --score FILE --plot P.png
     curves = saved["curves"]
+    name = os.path.basename(score_file)
     for each in axes, read_axes, letter_axes:
-        each.axhline(nats, color="gray", lw=1, label=f"{score_file}: {nats:.2f}")
+        each.axhline(nats, color="gray", lw=1, label=f"{name}: {nats:.2f}")
     axes.legend(loc="upper right", framealpha=1, fontsize=8)
     show_samples(curves["validation"][-1][0])
     with picture:

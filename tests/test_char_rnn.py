@@ -28,8 +28,10 @@ each_network = pytest.mark.parametrize("model", ["manual", "rnn", "gru", "lstm"]
 
 
 @pytest.fixture(autouse=True)
-def text(tmp_path):
+def text(tmp_path, monkeypatch):
+    """A text; and no time for pictures, which take two thirds of a tiny run."""
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -790,7 +792,9 @@ def test_a_score_learns_from_each_window_once_it_is_scored(run, tmp_path, capsys
     assert np.mean(losses) == pytest.approx(told[1], abs=2e-3)  # without the last three
 
 
-def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys):
+def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     names = run("char_rnn.py", TINY + "--num_epochs 2")
     (tmp_path / "new.txt").write_text(TEXT[100:400])
     os.remove("p.png")

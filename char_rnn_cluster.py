@@ -1,8 +1,7 @@
 """Char-RNN on several machines: TensorFlow's runtime trains one network on them all.
 
-The network of char_rnn.py, section V. Parameter servers (ps) keep its variables, chief
-and workers learn from a part of the text each. All have the same command, but another
-task in TF_CONFIG, which says which machine of the cluster this one is:
+Parameter servers (ps) keep the variables of char_rnn.py's network V, chief and workers
+learn from a part of the text each. All have one command, each its task in TF_CONFIG:
 
     export TF_CONFIG='{"cluster": {"ps": ["10.0.0.1:2222"], "chief": ["10.0.0.2:2222"],
         "worker": ["10.0.0.3:2222"]}, "task": {"type": "ps", "index": 0}}'
@@ -26,6 +25,7 @@ import logging
 import os
 import pydoc_data.topics
 import signal
+import socket
 import sys
 import threading
 import time
@@ -170,12 +170,18 @@ try:
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     cluster, job, index = resolver.cluster_spec(), resolver.task_type, resolver.task_id
     address, ps = cluster.task_address(job, index), cluster.job_tasks("ps")
+    port = address.rpartition(":")[2]
     tasks = [(name, i) for name in ["chief", "worker"] if name in cluster.jobs
              for i in cluster.task_indices(name)]  # those that learn
     chief = (job, index) == tasks[0]  # the others only learn, or are parameter servers
     rank = 0 if job == "ps" else tasks.index((job, index))
-    server = tf.train.Server(cluster, job, index, config=tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2))
+    # gRPC would ask a proxy of the environment for the cluster's machines, in vain.
+    addresses = [each for name in cluster.jobs for each in cluster.job_tasks(name)]
+    os.environ["no_proxy"] = ",".join(each.rpartition(":")[0] for each in addresses)
+    options = tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2,
+        gpu_options=tf.GPUOptions(allow_growth=True))  # for others on this machine
+    server = tf.train.Server(cluster, job, index, config=options)
 except tf.errors.OpError as error:
     parser.error(f"no server at {address}, is the port taken? {error.message}")
 except Exception as error:  # of many kinds
@@ -191,29 +197,51 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if windows < 1 or len(validation) <= num_steps:
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps} on {len(tasks)} machines")
-flags["prime"] = (text.split() or vocabulary)[0][:20]  # for char_rnn.py --sample
+flags["prime"] = (text.split(None, 1) or vocabulary)[0][:20]  # for char_rnn.py --sample
 del text  # of 100 million characters once is enough
 batches_an_update = len(tasks) if synchronous else 1
 epoch_steps = windows * len(tasks) // batches_an_update // parts
-digest = hashlib.sha256(
-    repr([text_sha256, len(tasks), parts, same_flags]).encode()).hexdigest()
+# A folder's run may go on with more or fewer machines, but has one number at a time.
+digest = hashlib.sha256(repr([text_sha256, same_flags]).encode()).hexdigest()
+run_digest = f"{digest} {len(ps)} {len(tasks)} {epoch_steps}"
 last_answer = time.perf_counter()
 is_over = threading.Event()
+
+
+def unreachable():
+    """Return which of ps and chief cannot be reached, and why: ": address: reason"."""
+    told = ""
+    for each in [*ps, cluster.task_address(*tasks[0])]:
+        host, _, port = each.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=3).close()
+        except (OSError, ValueError) as error:  # such as a name that DNS does not know
+            told += f"{',' if told else ':'} {each}: {error}"
+    return told
 
 
 def watch():
     """Say what is waited for; if nothing answers, end: TensorFlow waits for ever."""
     said = None
     while not is_over.wait(1):
-        silence = time.perf_counter() - last_answer
-        if silence > 5 and said != last_answer:
-            said = last_answer
-            print(f"Waiting up to {patience} s for ps {ps} and the chief")
+        answered = last_answer
+        silence = time.perf_counter() - answered
+        if silence > 5 and said != answered:
+            said = answered
+            print(f"Waiting up to {patience} s for ps {ps} and the chief"
+                  + unreachable())
         if silence > patience:
             sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the"
-                             " chief. If the training has ended, all is well\n")
+                             f" chief{unreachable()}. If the training has ended, all is"
+                             " well\n")
             sys.stderr.flush()  # os._exit does not
             os._exit(1)
+
+
+def check_notice(notice):
+    """End this machine if the chief, whose notice this is, trains something else."""
+    if notice.decode() not in [run_digest, "ended"]:
+        parser.error("the chief has another text, other flags or another cluster")
 
 
 # %% Parameter servers wait for the end of the training, workers for its beginning
@@ -224,7 +252,7 @@ collections = [tf.GraphKeys.LOCAL_VARIABLES] if chief else []
 notices, readers = [], []
 for i in [index] if job == "ps" else range(len(ps)):
     with tf.device(f"/job:ps/task:{i}"):
-        notices.append(tf.get_variable(f"notice_{i}", initializer=digest,
+        notices.append(tf.get_variable(f"notice_{i}", initializer=run_digest,
                                        trainable=False, collections=collections))
         readers.append(tf.get_variable(f"readers_{i}", initializer=[0] * len(tasks),
                                        trainable=False, collections=collections))
@@ -232,31 +260,28 @@ is_begun = notices[0].is_initialized()
 sign = [each.assign_add(tf.one_hot(rank, len(tasks), dtype=tf.int32))
         for each in readers]
 if not chief:
-    print(f"The {job} {index} is ready at {address}", flush=True)
+    print(f"The {job} {index} is ready at port {port}", flush=True)
     with tf.Session(server.target, config=config) as sess:
         while not sess.run(is_begun):
             time.sleep(0.2)
-        notice = sess.run(notices[0])
-        if notice.decode() not in [digest, "ended"]:
-            parser.error("the chief has another text or other flags")
-        while job == "ps" and notice != b"ended":
+        notice, has_read = sess.run([notices[0], readers[0]])
+        check_notice(notice)
+        stayed = 0  # seconds, since the training ended
+        while job == "ps" and stayed < patience and not (
+                notice == b"ended" and all(has_read)):
+            # A chief that is started again takes the notice back.
+            stayed = stayed + 1 if notice == b"ended" else 0
+            if stayed == 2:
+                print("The training has ended. Staying up to", patience,
+                      "s for machines that have not heard it")
+            time.sleep(1)
+            notice, has_read = sess.run([notices[0], readers[0]])
             last_answer = time.perf_counter()
-            time.sleep(1)
-            notice = sess.run(notices[0])
-        if notice == b"ended":
-            print("The training has ended")
-        if job == "ps":
-            is_over.set()
-            deadline = time.perf_counter() + patience
-            time.sleep(1)
-            if not all(sess.run(readers[0])):
-                print(f"Staying up to {patience} s for machines that have not heard it")
-            while not all(sess.run(readers[0])) and time.perf_counter() < deadline:
-                time.sleep(1)
-        elif notice == b"ended":
+        if job != "ps" and notice == b"ended":
             sess.run(sign)
     if notice == b"ended":
         is_over.set()
+        print("The training has ended")
         time.sleep(1)  # for what the others are just asking
         sys.exit()
 

@@ -1,8 +1,7 @@
 """Char-RNN on several machines: TensorFlow's runtime trains one network on them all.
 
-The network of char_rnn.py, section V. Parameter servers (ps) keep its variables, chief
-and workers learn from a part of the text each. All have the same command, but another
-task in TF_CONFIG, which says which machine of the cluster this one is:
+Parameter servers (ps) keep the variables of char_rnn.py's network V, chief and workers
+learn from a part of the text each. All have one command, each its task in TF_CONFIG:
 
     export TF_CONFIG='{"cluster": {"ps": ["10.0.0.1:2222"], "chief": ["10.0.0.2:2222"],
         "worker": ["10.0.0.3:2222"]}, "task": {"type": "ps", "index": 0}}'
@@ -20,12 +19,13 @@ worker to learn what char_rnn.py learns, two to read twice as fast and learn a b
 # %% Imports
 import argparse
 import hashlib
-import itertools
 import json
 import logging
 import os
 import pydoc_data.topics
+import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -147,6 +147,8 @@ char_to_idx = {char: idx for idx, char in enumerate(vocabulary)}
 num_classes = len(vocabulary)
 raw_data = encode(text, f"--data {data}")
 training, validation = np.split(raw_data, [len(text) * 9 // 10])
+# For an epoch's parts of a long text a ninth of them, as of the whole.
+validation = validation[: max(1, num_batches // 9) * batch_size * num_steps + 1]
 text_sha256 = hashlib.sha256(raw_data).hexdigest()
 
 
@@ -170,12 +172,18 @@ try:
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     cluster, job, index = resolver.cluster_spec(), resolver.task_type, resolver.task_id
     address, ps = cluster.task_address(job, index), cluster.job_tasks("ps")
+    port = address.rpartition(":")[2]
     tasks = [(name, i) for name in ["chief", "worker"] if name in cluster.jobs
              for i in cluster.task_indices(name)]  # those that learn
     chief = (job, index) == tasks[0]  # the others only learn, or are parameter servers
     rank = 0 if job == "ps" else tasks.index((job, index))
-    server = tf.train.Server(cluster, job, index, config=tf.ConfigProto(
-        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2))
+    # gRPC would ask a proxy of the environment for the cluster's machines, in vain.
+    addresses = [each for name in cluster.jobs for each in cluster.job_tasks(name)]
+    os.environ["no_proxy"] = ",".join(each.rpartition(":")[0] for each in addresses)
+    options = tf.ConfigProto(
+        intra_op_parallelism_threads=1, inter_op_parallelism_threads=2,
+        gpu_options=tf.GPUOptions(allow_growth=True))  # for others on this machine
+    server = tf.train.Server(cluster, job, index, config=options)
 except tf.errors.OpError as error:
     parser.error(f"no server at {address}, is the port taken? {error.message}")
 except Exception as error:  # of many kinds
@@ -191,29 +199,51 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if windows < 1 or len(validation) <= num_steps:
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps} on {len(tasks)} machines")
-flags["prime"] = (text.split() or vocabulary)[0][:20]  # for char_rnn.py --sample
+flags["prime"] = (text.split(None, 1) or vocabulary)[0][:20]  # for char_rnn.py --sample
 del text  # of 100 million characters once is enough
 batches_an_update = len(tasks) if synchronous else 1
 epoch_steps = windows * len(tasks) // batches_an_update // parts
-digest = hashlib.sha256(
-    repr([text_sha256, len(tasks), parts, same_flags]).encode()).hexdigest()
+# A folder's run may go on with more or fewer machines, but has one number at a time.
+digest = hashlib.sha256(repr([text_sha256, same_flags]).encode()).hexdigest()
+run_digest = f"{digest} {len(ps)} {len(tasks)} {epoch_steps}"
 last_answer = time.perf_counter()
 is_over = threading.Event()
+
+
+def unreachable():
+    """Return which of ps and chief cannot be reached, and why: ": address: reason"."""
+    told = ""
+    for each in [*ps, cluster.task_address(*tasks[0])]:
+        host, _, port = each.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=3).close()
+        except (OSError, ValueError) as error:  # such as a name that DNS does not know
+            told += f"{',' if told else ':'} {each}: {error}"
+    return told
 
 
 def watch():
     """Say what is waited for; if nothing answers, end: TensorFlow waits for ever."""
     said = None
     while not is_over.wait(1):
-        silence = time.perf_counter() - last_answer
-        if silence > 5 and said != last_answer:
-            said = last_answer
-            print(f"Waiting up to {patience} s for ps {ps} and the chief")
+        answered = last_answer
+        silence = time.perf_counter() - answered
+        if silence > 5 and said != answered:
+            said = answered
+            print(f"Waiting up to {patience} s for ps {ps} and the chief"
+                  + unreachable())
         if silence > patience:
             sys.stderr.write(f"Nothing heard for {patience} s from ps {ps} and the"
-                             " chief. If the training has ended, all is well\n")
+                             f" chief{unreachable()}. If the training has ended, all is"
+                             " well\n")
             sys.stderr.flush()  # os._exit does not
             os._exit(1)
+
+
+def check_notice(notice):
+    """End this machine if the chief, whose notice this is, trains something else."""
+    if notice.decode() not in [run_digest, "ended"]:
+        parser.error("the chief has another text, other flags or another cluster")
 
 
 # %% Parameter servers wait for the end of the training, workers for its beginning
@@ -224,7 +254,7 @@ collections = [tf.GraphKeys.LOCAL_VARIABLES] if chief else []
 notices, readers = [], []
 for i in [index] if job == "ps" else range(len(ps)):
     with tf.device(f"/job:ps/task:{i}"):
-        notices.append(tf.get_variable(f"notice_{i}", initializer=digest,
+        notices.append(tf.get_variable(f"notice_{i}", initializer=run_digest,
                                        trainable=False, collections=collections))
         readers.append(tf.get_variable(f"readers_{i}", initializer=[0] * len(tasks),
                                        trainable=False, collections=collections))
@@ -232,31 +262,28 @@ is_begun = notices[0].is_initialized()
 sign = [each.assign_add(tf.one_hot(rank, len(tasks), dtype=tf.int32))
         for each in readers]
 if not chief:
-    print(f"The {job} {index} is ready at {address}", flush=True)
+    print(f"The {job} {index} is ready at port {port}", flush=True)
     with tf.Session(server.target, config=config) as sess:
         while not sess.run(is_begun):
             time.sleep(0.2)
-        notice = sess.run(notices[0])
-        if notice.decode() not in [digest, "ended"]:
-            parser.error("the chief has another text or other flags")
-        while job == "ps" and notice != b"ended":
+        notice, has_read = sess.run([notices[0], readers[0]])
+        check_notice(notice)
+        stayed = 0  # seconds, since the training ended
+        while job == "ps" and stayed < patience and not (
+                notice == b"ended" and all(has_read)):
+            # A chief that is started again takes the notice back.
+            stayed = stayed + 1 if notice == b"ended" else 0
+            if stayed == 2:
+                print("The training has ended. Staying up to", patience,
+                      "s for machines that have not heard it")
+            time.sleep(1)
+            notice, has_read = sess.run([notices[0], readers[0]])
             last_answer = time.perf_counter()
-            time.sleep(1)
-            notice = sess.run(notices[0])
-        if notice == b"ended":
-            print("The training has ended")
-        if job == "ps":
-            is_over.set()
-            deadline = time.perf_counter() + patience
-            time.sleep(1)
-            if not all(sess.run(readers[0])):
-                print(f"Staying up to {patience} s for machines that have not heard it")
-            while not all(sess.run(readers[0])) and time.perf_counter() < deadline:
-                time.sleep(1)
-        elif notice == b"ended":
+        if job != "ps" and notice == b"ended":
             sess.run(sign)
     if notice == b"ended":
         is_over.set()
+        print("The training has ended")
         time.sleep(1)  # for what the others are just asking
         sys.exit()
 
@@ -276,7 +303,8 @@ with tf.device(tf.train.replica_device_setter(worker_device=task, cluster=cluste
     outputs, final_state = tf.nn.dynamic_rnn(stacked_cell, inputs, None, initial_state)
     logits = tf.layers.dense(outputs, len(vocabulary), name="softmax")
     with tf.name_scope("Training"):
-        total_loss = tf.losses.sparse_softmax_cross_entropy(y, logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(logits=logits, labels=y)
+        total_loss = tf.reduce_mean(losses)
         global_step = tf.train.get_or_create_global_step()
         optimizer = tf.train.AdamOptimizer(tf.train.exponential_decay(
             learning_rate, global_step, epoch_steps, decay_rate, staircase=True))
@@ -288,68 +316,163 @@ with tf.device(tf.train.replica_device_setter(worker_device=task, cluster=cluste
         grads, _ = tf.clip_by_global_norm(grads, max_gradient_norm)
         train_step = optimizer.apply_gradients(zip(grads, trainable_vars), global_step)
 
-# %% Checkpoints
-variables = {each.op.name: each for each in tf.global_variables()}
-for name in {"beta1_power", "beta2_power"} & set(variables):  # if synchronous
-    variables[f"Training/{name}"] = variables.pop(name)  # as char_rnn.py names it
-savers = {name: tf.train.Saver(variables, max_to_keep=1, save_relative_paths=True)
-          for name in ["best", "newest", "checkpoint"]}
+# %% A folder for the checkpoints, of one run at a time. Skip it at first.
+def claim(folder):
+    """Return a lock on the folder, which ends with this process.
+
+    OSError: another run has it, or the folder cannot be written to.
+    """
+    lock = open(os.path.join(folder, "lock"), "a")
+    if os.name == "nt":
+        import msvcrt
+        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
 settings_file = os.path.join(checkpoint_dir, "settings.json")
 curves = {"training": [], "validation": []}  # of pairs, epoch and nats
+if chief:
+    try:
+        os.makedirs(checkpoint_dir, exist_ok=True)
+        lock = claim(checkpoint_dir)
+    except OSError as error:
+        parser.error(f"another run saves in {checkpoint_dir}, or nobody can:"
+                     f" {error.strerror}. Wait for its end, or copy that folder")
 if chief and os.path.exists(settings_file):
     try:
         with open(settings_file, encoding="utf-8") as f:
             settings = json.load(f)
         if settings.get("digest") != digest:
-            parser.error(f"{checkpoint_dir} is of other text, flags, or machines")
+            parser.error(f"{checkpoint_dir} is of other text or flags")
         curves = settings["curves"]
     except (OSError, ValueError, KeyError, AttributeError) as error:
         parser.error(f"{settings_file} cannot be read: {error!r}")
+
+# %% The chief's copy of the network: workers learn on while it validates and saves
+variables = tf.global_variables()
+initial_names = [each.initial_value.name for each in variables]
+step_name = global_step.initial_value.name
+initial_values = {}  # by these names, what the variables begin with; without them, anew
 if chief:
-    for name, saver in savers.items():  # the next ones take the place of these
-        path = tf.train.latest_checkpoint(checkpoint_dir, name)
-        saver.recover_last_checkpoints([path] if path else [])
+    meta_graph = tf.train.export_meta_graph(clear_devices=True)
+    with tf.Graph().as_default() as copy_graph:
+        tf.train.import_meta_graph(meta_graph)
+        copies = tf.global_variables()
+        # What is saved knows it, since other machines have other steps in an epoch.
+        epochs_done = tf.get_variable(
+            "epochs_done",
+            initializer=copy_graph.get_tensor_by_name(step_name) / epoch_steps)
+        load = tf.global_variables_initializer()
+        # If synchronous, Adam's powers lack the scope that char_rnn.py knows them by.
+        saved_variables = {re.sub("^beta", "Training/beta", each.op.name): each
+                           for each in [*copies, epochs_done]}
+        savers = {name: tf.train.Saver(saved_variables, max_to_keep=1,
+                                       save_relative_paths=True)
+                  for name in ["best", "newest", "checkpoint"]}
+    copy_session = tf.Session(graph=copy_graph, config=options)
+    copy_losses, copy_initial_state, copy_final_state = tf.nest.map_structure(
+        lambda each: each.name, [losses, initial_state, final_state])
+
+    def evaluate(batch_X, batch_y, state, rate=0):
+        """Return the losses, [rows, num_steps], and the last state; learn nothing."""
+        global last_answer
+        last_answer = time.perf_counter()  # nobody is waited for
+        feed_dict = {X.name: batch_X, y.name: batch_y}
+        if state is not None:
+            feed_dict[copy_initial_state] = state
+        return copy_session.run([copy_losses, copy_final_state], feed_dict)
 
 
-def validate_text(sess):
-    """Return the loss of the text's last tenth, of which nothing is learned."""
-    global last_answer
-    validation_losses, feed_dict = [], {}
-    # For the beginnings of long rows, a ninth of what is learned from, as in the text.
-    batches = itertools.islice(generate_batch(validation), max(1, num_batches // 9))
-    for batch_X, batch_y in batches:
-        feed_dict.update({X: batch_X, y: batch_y})
-        loss, state = sess.run([total_loss, final_state], feed_dict)
-        feed_dict[initial_state] = state
-        validation_losses.append(float(loss))
-        last_answer = time.perf_counter()
-    return np.mean(validation_losses)
+def score(ids, rate=0):
+    """Yield the nats of all characters of a text but the first, window by window.
+
+    It is read in rows side by side. Each begins 100 characters or more before its own;
+    those only the row above counts. By then so little is left of a state of zeros that
+    the rest costs what it would in a single row. rate: learn from each window once it
+    is scored, in a single row.
+    """
+    faded = -(-100 // num_steps) * num_steps
+    rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)
+    own = -(-(len(ids) - 1 - faded) // rows)  # characters that only this row counts
+    state = None
+    for start in range(0, faded + own, num_steps):
+        steps = np.arange(start, start + num_steps)
+        places = own * np.arange(rows)[:, None] + steps
+        counted = (places < len(ids) - 1) & (steps < faded + own)
+        if start < faded:
+            counted[1:] = False
+        places = np.minimum(places, len(ids) - 2)
+        window_losses, state = evaluate(ids[places], ids[places + 1], state, rate)
+        yield window_losses[counted]
 
 
-def save_network(name, number, sess):
-    """Save the network as the best, the newest, or what a lost machine goes on from."""
-    savers[name].save(sess, os.path.join(checkpoint_dir, name), number,
-                      latest_filename=name, write_meta_graph=False)
+# %% Checkpoints
+def reason(error):
+    """Return the line that says it: TensorFlow 2 has others above, both have below."""
+    return str(error).split("\n\t [[")[0].split("\n")[-1]
 
 
-def end_epoch(sess):
+if chief:
+    paths = {name: tf.train.latest_checkpoint(checkpoint_dir, name) for name in savers}
+    state_file = os.path.join(checkpoint_dir, "checkpoint")
+    if os.path.exists(state_file):
+        try:
+            path = paths["checkpoint"] or state_file
+            savers["checkpoint"].restore(copy_session, path)
+        except Exception as error:  # of many kinds, and many lines
+            parser.error(f"the checkpoint in {checkpoint_dir} cannot be loaded: "
+                         + reason(error))
+        *read, epochs = copy_session.run([*copies, epochs_done])
+        initial_values.update(zip(initial_names, read))
+        initial_values[step_name] = round(epochs * epoch_steps)
+    for name, path in paths.items():  # the next ones take the place of these
+        savers[name].recover_last_checkpoints([path] if path else [])
+    # What a kill in the midst of a save has left, nothing names.
+    kept = [os.path.basename(path) for path in paths.values() if path]
+    unfinished = (r"(best|newest|checkpoint)(-\d+\.(index|data-\d+-of-\d+)"
+                  r"(\.tempstate\d+)?|\.tmp\w+)|settings\.json\.part")
+    for file in os.listdir(checkpoint_dir):
+        if re.fullmatch(unfinished, file) and os.path.splitext(file)[0] not in kept:
+            os.remove(os.path.join(checkpoint_dir, file))
+
+
+def save_network(*kinds):
+    """Save the copy as the best, the newest, or what a lost machine goes on from.
+
+    A kill in between harms nothing: each file is whole before it takes its place.
+    """
+    settings = {"flags": flags, "vocabulary": vocabulary, "curves": curves,
+                "text": text_sha256, "digest": digest}
+    try:
+        with open(settings_file + ".part", "w", encoding="utf-8") as f:
+            json.dump(settings, f)
+        os.replace(settings_file + ".part", settings_file)
+        for kind in kinds:
+            savers[kind].save(copy_session, os.path.join(checkpoint_dir, kind),
+                              done if kind == "checkpoint" else epoch,
+                              latest_filename=kind, write_meta_graph=False)
+    except (OSError, tf.errors.OpError) as error:  # such as a full disk
+        print("Not saved:", reason(error), flush=True)
+
+
+def end_epoch():
     """Validate, save as char_rnn.py does, and print."""
-    seconds, validation_loss = time.perf_counter() - start, validate_text(sess)
+    seconds = time.perf_counter() - start
+    validation_loss = np.mean(np.concatenate(list(score(validation))))
     if not np.isfinite(validation_loss):
         return  # with weights that are not to be saved: the next loss ends it all
     line = f"Epoch {epoch:2}"
     for name, loss in ("training", np.mean(loss_list)), ("validation", validation_loss):
         line += f"  {name} {loss:.4f} nats"
-        curves[name] = [old for old in curves[name] if old[0] < epoch] + [[epoch, loss]]
-    settings = {"flags": flags, "vocabulary": vocabulary, "curves": curves,
-                "text": text_sha256, "digest": digest}
-    with open(settings_file + ".part", "w", encoding="utf-8") as f:
-        json.dump(settings, f)
-    os.replace(settings_file + ".part", settings_file)
+        curves[name] = [old for old in curves[name] if old[0] < epoch]
+        curves[name].append([epoch, float(loss)])
     if validation_loss == min(loss for _, loss in curves["validation"]):
-        save_network("best", epoch, sess)
-    save_network("newest", epoch, sess)
-    save_network("checkpoint", done, sess)
+        save_network("best", "newest", "checkpoint")
+    else:
+        save_network("newest", "checkpoint")
     speed = (done - first) * batches_an_update * batch_size * num_steps / seconds
     print(f"{line}  {speed:.0f} characters/s", flush=True)
 
@@ -383,12 +506,10 @@ if synchronous:
         args.exc_type is tf.errors.CancelledError or sys.excepthook(*args[:3]))
     with tf.control_dependencies([end]):  # who waits for an update need wait no longer
         end = optimizer.get_init_tokens_op()
-scaffold = tf.train.Scaffold(saver=savers["checkpoint"])
+scaffold = tf.train.Scaffold(init_feed_dict=initial_values)
 if chief:
-    os.makedirs(checkpoint_dir, exist_ok=True)
     hooks.append(tf.train.FinalOpsHook([end, sign]))
-    creator = tf.train.ChiefSessionCreator(
-        scaffold, server.target, config, checkpoint_dir)
+    creator = tf.train.ChiefSessionCreator(scaffold, server.target, config)
 else:
     hooks.append(tf.train.FinalOpsHook(sign))
     creator = WorkerSessionCreator(scaffold, server.target, config)
@@ -396,13 +517,13 @@ with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     first = done = int(sess.run(global_step))
     print(f"The {job} {index} begins at step {done}", flush=True)
-    if done >= num_epochs * epoch_steps:
+    if chief and done >= num_epochs * epoch_steps:
         print(f"All {num_epochs} epochs are done: give more as --num_epochs")
     epoch, loss_list, state, is_ended = done // epoch_steps + 1, [], None, False
     start = saved = time.perf_counter()
     for batch_X, batch_y, is_first in read_on():
-        if done >= num_epochs * epoch_steps or is_ended:
-            break
+        if is_ended or chief and done >= num_epochs * epoch_steps:
+            break  # the others learn on till it says so: it may be lost, and come back
         state = None if is_first else state  # an epoch begins with a state of zeros
         feed_dict = {X: batch_X, y: batch_y}
         if state is not None:
@@ -412,20 +533,24 @@ with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess
             loss, state, done, notice = sess.run(
                 step, feed_dict, tf.RunOptions(timeout_in_ms=patience_ms))
             last_answer = time.perf_counter()
+            check_notice(notice)
             is_ended = notice == b"ended" or stop.is_set()
             loss_list.append(float(loss))
             if not np.isfinite(loss):
                 sess.run(end)
                 sys.exit(f"Loss {loss}: try a smaller --learning_rate")
-            if chief:  # a Saver needs the session inside, which a lost server ends
-                session = sess.run_step_fn(lambda step_context: step_context.session)
-                if done >= epoch * epoch_steps:
-                    end_epoch(session)
-                    epoch, loss_list, first = epoch + 1, [], done
-                    start = saved = time.perf_counter()
-                elif time.perf_counter() > saved + 60:
-                    save_network("checkpoint", done, session)
-                    saved = time.perf_counter()
+            if chief and (is_ended or done >= epoch * epoch_steps
+                          or time.perf_counter() > saved + 60):
+                initial_values.update(zip(initial_names, sess.run(variables)))
+                copy_session.run(load, initial_values)
+                done = int(initial_values[step_name])
+                if done >= epoch * epoch_steps:  # else it was lost while it was read
+                    end_epoch()
+                    epoch, loss_list, first = epoch + 1, [], int(sess.run(global_step))
+                    start = time.perf_counter()
+                else:
+                    save_network("checkpoint")
+                saved = time.perf_counter()
         except (tf.errors.AbortedError, tf.errors.UnavailableError,
                 tf.errors.DeadlineExceededError):  # of waiting for a lost worker's part
             continue  # once more to the epoch's end, or with a part that stands in

@@ -767,6 +767,11 @@ def claim(folder):
     return lock
 
 
+def reason(error):
+    """Return the line that says it: TensorFlow 2 has others above, both have below."""
+    return str(error).split("\n\t [[")[0].split("\n")[-1]
+
+
 def restore(name):
     """Load the best or the newest network; return its checkpoint's path."""
     path = tf.train.latest_checkpoint(checkpoint_dir, name)
@@ -774,7 +779,7 @@ def restore(name):
         savers[name].restore(sess, path or os.path.join(checkpoint_dir, name))
     except Exception as error:  # of many kinds, and many lines
         parser.error(f"the {name} network in {checkpoint_dir} cannot be loaded: "
-                     + str(error).split("\n")[0])
+                     + reason(error))
     return path
 
 
@@ -1280,13 +1285,13 @@ def kept():
             set_weights(best_weights)  # sample() writes with them, as --sample does
         if lock:
             lock.close()
-        reason = "Ctrl-C: " if picture.interrupted else ""
+        cause = "Ctrl-C: " if picture.interrupted else ""
         if model == "numpy":
-            print(f"{reason}Section III saves no network")
+            print(f"{cause}Section III saves no network")
         elif saved_epoch > 0:
-            print(f"{reason}the network after epoch {saved_epoch} is in {run_dir}")
+            print(f"{cause}the network after epoch {saved_epoch} is in {run_dir}")
         else:
-            print(f"{reason}no network was saved")
+            print(f"{cause}no network was saved")
 
 
 # %% Training
@@ -1349,7 +1354,7 @@ with picture, kept():
                 save(epoch + 1, is_best)
                 saved_epoch = epoch + 1
             except (OSError, tf.errors.OpError) as error:  # such as a full disk
-                print("Not saved:", str(error).split("\n")[0])
+                print("Not saved:", reason(error))
 
         if epoch == first_epoch and validation_loss < np.mean(loss_list):
             print("Validation begins below training, since that is the mean of an"

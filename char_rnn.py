@@ -1133,13 +1133,17 @@ beginnings_page = add_page(0.71, "By and by (after so many epochs)")
 beginnings = []  # of what it wrote by and by
 
 
+def show_sample(text):
+    lines = [textwrap.fill(line, 60) for line in text.splitlines()]
+    sample_page.set_text("\n".join("\n".join(lines).split("\n")[:9]))
+
+
 def show_samples(epochs):
     """Put on the pages what it writes now; return that, by temperature."""
     samples = write_samples()
+    show_sample(samples[0.5])
     beginnings.append(f"{epochs:4.1f} {' '.join(samples[0.5].split())[:56]}")
     shown = sorted(set(np.linspace(0, len(beginnings) - 1, 10).astype(int)))
-    lines = [textwrap.fill(line, 60) for line in samples[0.5].splitlines()]
-    sample_page.set_text("\n".join("\n".join(lines).split("\n")[:9]))
     beginnings_page.set_text("\n".join(beginnings[i] for i in shown))
     return samples
 
@@ -1366,6 +1370,7 @@ with picture, kept():
             plot()
 
     set_weights(best_weights)
+    show_sample(best_samples[0.5])
     sentences = plot()
     print(*sentences, sep="\n")
     best_epoch = min(curves["validation"], key=lambda point: point[1])[0]

@@ -663,6 +663,8 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(
         assert names.validate() == pytest.approx(min(losses), abs=1e-6)
         assert names.sample(300, "ab", 0.5, seed=names.seed) == out[:-1]
         assert names.show_inside() == names.sentences
+        shown = names.sample_page.get_text().split()
+        assert out.split()[: len(shown) - 1] == shown[:-1]
     told = texts[-1].split("at temperature 1.0:\n")[1]
     sample = whole.sample(300, "ab", 1.0, seed=whole.seed)
     assert told.startswith(textwrap.indent(sample, "  | ", lambda line: True))

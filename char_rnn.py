@@ -144,6 +144,12 @@ if dropout > (0 if model in ("numpy", "manual") else 0.99):
     parser.error("--dropout is below 1, and 0 in III and IV")
 if checkpoint_dir and not goes_on and os.path.exists(checkpoint_dir):
     parser.error(f"--checkpoint_dir {checkpoint_dir} is there already")
+if "--resume" in argv and not is_training:
+    parser.error("--resume learns on, --sample and --score do not")
+if score_learning_rate and not score_file:
+    parser.error("--score_learning_rate is for --score")
+if plot_file and sample_length and not score_file:
+    parser.error("--plot is for --score, or for a training")
 if set("*?[") & set(checkpoint_dir):
     parser.error("TensorFlow cannot load from a --checkpoint_dir with * ? or [")
 try:
@@ -258,6 +264,8 @@ parts = max(1, -(-windows // num_batches))  # so many epochs read the text once
 if is_training and (windows < 1 or len(validation) <= num_steps):
     parser.error(f"--data {data}: {len(text)} characters are too few for --batch_size"
                  f" {batch_size} --num_steps {num_steps}")
+if num_classes < 2:
+    parser.error(f"--data {data}: of one character alone nothing can be learned")
 prime = prime or (text.split(None, 1) or vocabulary)[0][:20]
 if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
@@ -596,6 +604,8 @@ def set_weights(values):
 
 def stream(num_chars, prime, temperature, top_k, seed):
     """Yield prime and so many characters more, piece by piece as they are written."""
+    if not prime or set(prime) - set(vocabulary):
+        raise ValueError(f"prime {prime!r} is not of the text's characters")
     ids = [char_to_idx[char] for char in prime]
     temperature = max(temperature, 1e-20)  # at 0 the likeliest, always
     top_k = min(top_k or num_classes, num_classes)
@@ -636,8 +646,8 @@ def write_samples():
 # here by how much the likeliest next character leads over the second likeliest.
 if model != "numpy":
     with tf.name_scope("Looking_inside"):
-        top_two = tf.nn.top_k(logits[:, -1], min(2, num_classes)).values
-        pull = tf.gradients(top_two[:, 0] - top_two[:, -1], inputs)[0]
+        top_two = tf.nn.top_k(logits[:, -1], 2).values
+        pull = tf.gradients(top_two[:, 0] - top_two[:, 1], inputs)[0]
         chances, guesses = tf.nn.top_k(tf.nn.softmax(logits), min(3, num_classes))
 
 
@@ -654,7 +664,7 @@ def numpy_read(batch_X, state):
 def numpy_pull(hs, logits):
     """Return d(lead) / d(each input): that lens by hand, as in backward_pass."""
     order = np.argsort(logits[:, -1])
-    dh = Why[order[:, -1]] - Why[order[:, -min(2, num_classes)]]
+    dh = Why[order[:, -1]] - Why[order[:, -2]]
     pulls = []
     for t in reversed(range(num_steps)):
         dhraw = (1 - hs[:, t] * hs[:, t]) * dh
@@ -663,8 +673,8 @@ def numpy_pull(hs, logits):
     return np.stack(pulls, axis=1)
 
 
-def look_back(batch_X, state):
-    """Return how much the answer hangs on each input, [rows, num_steps]."""
+def lens(batch_X, state):
+    """Return how much the last step's answer hangs on each input, [rows, num_steps]."""
     if model == "numpy":
         pulls = numpy_pull(*numpy_read(batch_X, state))
     else:
@@ -672,7 +682,7 @@ def look_back(batch_X, state):
     return np.linalg.norm(pulls, axis=2)
 
 
-def look(batch_X, batch_y, state):
+def read_windows(batch_X, batch_y, state):
     """Return losses, units, chances and names of what may come next, the last state.
 
     losses: [rows, num_steps], units: [rows, num_steps, num_hidden_units], of the last
@@ -690,10 +700,13 @@ def look(batch_X, batch_y, state):
 
 
 def pieces(ids):
-    """Return up to 50 pieces of a text, of up to 8 windows and one character more."""
-    rows = min(50, (len(ids) - 1) // num_steps)
+    """Return up to 50 pieces of a text, each of whole windows and one character more.
+
+    They have 400 characters, or a window where that is longer.
+    """
+    rows = min(50, max(1, (len(ids) - 1) // max(400, num_steps)))
     apart = (len(ids) - 1) // rows
-    length = min(8, apart // num_steps) * num_steps
+    length = max(1, min(400, apart) // num_steps) * num_steps
     return ids[apart * np.arange(rows)[:, None] + np.arange(length + 1)]
 
 
@@ -707,9 +720,10 @@ def look_inside(read_ids):
     for start in range(0, read_ids.shape[1] - 1, num_steps):
         batch_X = read_ids[:, start : start + num_steps]
         batch_y = read_ids[:, start + 1 : start + num_steps + 1]
-        lengths.append(look_back(batch_X, state))
-        first_losses.append(look(batch_X, batch_y, None)[0])
-        *seen_here, state = look(batch_X, batch_y, state)
+        lengths.append(lens(batch_X, state))
+        # Once from zeros, for what memory is worth, once with the state carried.
+        first_losses.append(read_windows(batch_X, batch_y, None)[0])
+        *seen_here, state = read_windows(batch_X, batch_y, state)
         seen.append(seen_here)
         picture.answer()
     by_lag = np.mean(lengths, axis=(0, 1))[::-1]
@@ -718,7 +732,7 @@ def look_inside(read_ids):
 
 
 def follow(units, follows):
-    """Return each unit's correlation with what is 1 or 0 at each place."""
+    """Return each unit's correlation with what is 1 or 0 at each of the places."""
     units = (units - units.mean(axis=(0, 1))) / (units.std(axis=(0, 1)) + 1e-9)
     follows = (follows - follows.mean()) / (follows.std() + 1e-9)
     return (units * follows[:, :, None]).mean(axis=(0, 1))
@@ -731,7 +745,7 @@ def remember(units, chars):
     """Return how much of each unit's value is left some characters later.
 
     That is the correlation of then and now, without what the character just read tells
-    of it. A unit that hardly moves counts as 0: there is nothing to remember.
+    of it. A unit that hardly moves in a piece counts as 0: it has nothing to remember.
     """
     if chars.shape[1] <= later:
         return np.zeros(units.shape[2])
@@ -741,7 +755,7 @@ def remember(units, chars):
     now, then = left[:, later:], left[:, :-later]
     products = np.sqrt((now**2).mean(axis=(0, 1)) * (then**2).mean(axis=(0, 1)))
     kept = (now * then).mean(axis=(0, 1)) / (products + 1e-9)
-    return np.where(units.std(axis=(0, 1)) < 0.3, 0, kept)
+    return np.where(units.std(axis=1).mean(axis=0) < 0.3, 0, kept)
 
 
 # %% Checkpoints
@@ -848,12 +862,13 @@ if not is_training:
             parser.error(f"--score {score_file}: there is nothing to foresee")
         if plot_file and len(looked_at) <= num_steps:
             parser.error(f"--score {score_file}: too short for a picture")
-        # What it learns here is not saved.
+        weights_of_the_best = get_weights()
         for window_losses in tqdm(score(looked_at, score_learning_rate), "Score",
                                   leave=False, disable=None, unit=" windows"):
             nats += window_losses.sum(dtype=float) / (len(looked_at) - 1)
             if stopped:
                 sys.exit()
+        set_weights(weights_of_the_best)  # what it has learned here is forgotten
         print(f"{score_file}, {len(looked_at)} characters: {nats:.4f} nats a character,"
               f" {nats / np.log(2):.4f} bits, perplexity {np.exp(nats):.4f}")
         if score_learning_rate:
@@ -1097,7 +1112,7 @@ def add_axes(left, width, title, xlabel, end):
     new_axes = picture.figure.add_axes([left, 0.51, width, 0.4], xlim=(0, end))
     new_axes.set_title(title, size=10)
     new_axes.set_xlabel(xlabel, size=8, labelpad=1)
-    new_axes.tick_params(labelsize=8, pad=2)
+    new_axes.tick_params(which="both", labelsize=8, pad=2)
     return new_axes
 
 
@@ -1109,6 +1124,7 @@ read_axes = add_axes(0.45, 0.085, "What memory\nis worth", "read since zeros",
 letter_axes = add_axes(0.565, 0.085, "What a word\ntells", "letter of the word", 8.5)
 axes.set_ylim(0, 1.05 * np.log(num_classes) + 0.1)
 lag_axes.set_yscale("log")
+lag_axes.yaxis.set_minor_formatter(plt.NullFormatter())
 letter_axes.set_xticks([1, 3, 5, 7])
 (training_line,) = axes.plot([], [], lw=1, label="training", zorder=3)
 (validation_line,) = axes.plot([], [], "o-", ms=4, label="validation", zorder=4)
@@ -1152,26 +1168,28 @@ def show_samples(epochs):
 # The famous picture of this field: what single units of the last layer follow. It is
 # drawn of pieces of the text from which nothing is learned.
 picture.figure.text(
-    0.02, 0.012, "A unit is on where a letter is red, the opposite where it is blue."
-    " Below: what may come next, the redder the likelier.", size=8, color="dimgray")
+    0.02, 0.012, "The unit is positive where a letter is red, negative where it is"
+    " blue. Below: what may come next, the redder the likelier.", size=8, color="dimgray")
 looked_ids = pieces(looked_at)  # of a row, some windows and one character more
 looked_texts = ["".join(vocabulary[idx] for idx in row) for row in looked_ids]
-follows = np.zeros([len(looked_ids), looked_ids.shape[1] - 1])
+in_pattern = np.zeros([len(looked_ids), looked_ids.shape[1] - 1])
 letter_of_word = np.zeros(looked_ids.shape, int)  # 0: it is no letter
 for row, text in enumerate(looked_texts):
-    for match in re.finditer(pattern, text):
-        follows[row, match.start() : match.end()] = 1
+    for match in re.finditer(pattern, text, re.M):
+        in_pattern[row, match.start() : match.end()] = 1
     letter = 0
     for i, char in enumerate(text):
         letter = letter + 1 if char.isalpha() else 0
         letter_of_word[row, i] = letter
 # Shown are the last whole lines of the piece in which the pattern comes most often.
-shown_row = np.abs(np.diff(follows[:, -300:])).sum(axis=1).argmax()
+shown_row = np.abs(np.diff(in_pattern[:, -300:])).sum(axis=1).argmax()
 shown_text = looked_texts[shown_row][:-1]
 shown_lines = [match.span() for match in re.finditer("[^\n]{1,78}", shown_text)
                if match.group().strip()]
 shown_lines = shown_lines[-5:-1] or shown_lines
-signs = np.array(list(vocabulary.replace("\n", "↵")))
+signs = np.array([char if char.isprintable() else "·"
+                  for char in vocabulary.replace("\n", "↵").replace("\t", "→")])
+shown_text = "".join(signs[looked_ids[shown_row]])
 
 
 class UnitPage:
@@ -1228,23 +1246,25 @@ def show_inside():
         line.axes.relim()
         line.axes.autoscale_view(scalex=False)
 
-    correlations, kept = follow(units, follows), remember(units, looked_ids[:, :-1])
-    shown = [(unit, 1, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left after"
+    kept = remember(units, looked_ids[:, :-1])
+    shown = [(unit, f"Unit {unit} remembers: {kept[unit]:.2f} of it is left after"
               f" {later} characters") for unit in np.argsort(-kept)[:2]]
-    if follows.any():
+    if in_pattern.any():
+        correlations = follow(units, in_pattern)
         unit = np.abs(correlations).argmax()
-        correlation = correlations[unit]
-        title = f"Unit {unit} follows {pattern} (correlation {abs(correlation):.2f})"
-        others = [other for other in shown if other[0] != unit]
-        shown = [(unit, np.sign(correlation), title), *others]
+        title = f"Unit {unit} follows {pattern} (correlation {correlations[unit]:.2f})"
+        shown = [(unit, title), *(other for other in shown if other[0] != unit)]
     chances = chances[shown_row]
     next_signs = np.where(chances < 0.05, " ", signs[guesses[shown_row]])
-    for page, (unit, sign, title) in zip(unit_pages, shown):
-        page.show(title, sign * units[shown_row, :, unit], chances, next_signs)
+    for page, (unit, title) in zip(unit_pages, shown):
+        page.show(title, units[shown_row, :, unit], chances, next_signs)
     lags = [lag for lag in (0, 3, 10, 30) if lag < num_steps]
     told = ", ".join(f"{by_lag[lag]:.2g}" for lag in lags)
-    return [f"An answer hangs on what was read {', '.join(map(str, lags))} steps before"
-            f" by {told}", *(title for *_, title in shown[:2])]
+    sentences = [f"An answer hangs on what was read {', '.join(map(str, lags))} steps"
+                 f" before by {told}", *(title for _, title in shown[:2])]
+    if not in_pattern.any():
+        sentences.append(f"{pattern} is nowhere in the text looked at")
+    return sentences
 
 
 def plot():
@@ -1252,7 +1272,8 @@ def plot():
     validation_line.set_data(*np.reshape(curves["validation"], (-1, 2)).T)
     late = [loss for curve in curves.values() for epochs, loss in curve if epochs > 0.5]
     if late:  # the fast beginning would hide the slow end
-        axes.set_ylim(0.97 * min(late), 1.03 * max([*late, baselines.get("pairs", 0)]))
+        late.append(baselines["pairs"] if is_training else nats)
+        axes.set_ylim(0.97 * min(late), 1.03 * max(late))
     sentences = show_inside()
     picture.draw()
     return sentences
@@ -1265,11 +1286,10 @@ def add_point(name, epochs, loss):
 
 if not is_training:  # --score FILE --plot P.png
     curves = saved["curves"]
-    name = os.path.basename(score_file)
     for each in axes, read_axes, letter_axes:
-        each.axhline(nats, color="gray", lw=1, label=f"{name}: {nats:.2f}")
+        each.axhline(nats, color="gray", lw=1, label=f"the text scored: {nats:.2f}")
     axes.legend(loc="upper right", framealpha=1, fontsize=8)
-    show_samples(curves["validation"][-1][0])
+    show_samples(min(curves["validation"], key=lambda point: point[1])[0])
     with picture:
         sentences = plot()
     print(*sentences, sep="\n")
@@ -1278,7 +1298,7 @@ if not is_training:  # --score FILE --plot P.png
 
 # %% What is kept
 @contextlib.contextmanager
-def kept():
+def tell_what_is_kept():
     """Say at the end, however it comes, what is kept of the training, and where."""
     try:
         yield
@@ -1292,7 +1312,7 @@ def kept():
         cause = "Ctrl-C: " if picture.interrupted else ""
         if model == "numpy":
             print(f"{cause}Section III saves no network")
-        elif saved_epoch > 0:
+        elif saved_epoch > 0 and os.path.isdir(run_dir):
             print(f"{cause}the network after epoch {saved_epoch} is in {run_dir}")
         else:
             print(f"{cause}no network was saved")
@@ -1309,7 +1329,7 @@ log.add(round(first_epoch * windows / parts) + 1,  # what a killed run had after
 saved_epoch = first_epoch
 if goes_on and not is_same_text:
     print(f"The network of {checkpoint_dir} goes on with another text")
-with picture, kept():
+with picture, tell_what_is_kept():
     show_samples(first_epoch)
     for epoch in range(first_epoch, num_epochs):
         rate = learning_rate * decay_rate ** (epoch - rate_epoch)

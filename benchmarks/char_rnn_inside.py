@@ -37,7 +37,7 @@ if chosen.one:
     ids = run["looked_ids"]
     by_lag, by_read, (costs, units, _, _) = run["look_inside"](ids)
     letters = run["letter_of_word"][:, 1:]
-    found = [np.abs(run["follow"](units, run["follows"])).max(),
+    found = [np.abs(run["follow"](units, run["in_pattern"])).max(),
              run["remember"](units, ids[:, :-1]).max(),
              *by_lag[LAGS], *by_read[np.subtract(READ, 1)],
              *(costs[letters == letter].mean() for letter in LETTERS)]

@@ -184,10 +184,10 @@ def test_numpy_equals_section_IV_and_so_the_equations(trained):
     np.testing.assert_allclose(run.sess.run(run.pull, feed), hand, atol=1e-5)
     *known, _ = run.sess.run([run.losses, run.outputs, run.chances, run.guesses,
                               run.final_state], feed)
-    run.look.__globals__["model"] = "numpy"  # what III looks at, by hand
-    for found, each in zip(run.look(X, y, hprev), known):
+    run.read_windows.__globals__["model"] = "numpy"  # what III looks at, by hand
+    for found, each in zip(run.read_windows(X, y, hprev), known):
         np.testing.assert_allclose(found, each, atol=1e-5)
-    run.look.__globals__["model"] = "manual"
+    run.read_windows.__globals__["model"] = "manual"
 
 
 def test_numpy_learns_by_adagrad(run):
@@ -289,7 +289,7 @@ def test_what_an_answer_hangs_on_is_that_of_finite_differences(trained):
         variable.load(w, run.sess)
     flat = list(state.reshape(4, 3, 5))
     nested = run.tf.nest.pack_sequence_as(run.initial_state, flat)
-    found = run.look_back(X, nested)
+    found = run.lens(X, nested)
 
     def leads():
         last = np.sort(equations("lstm", weights, X, state)[0][:, -1])
@@ -322,8 +322,8 @@ def test_lags_and_characters_read_are_told_in_their_order(trained, monkeypatch):
     np.testing.assert_allclose(by_read, np.mean(known, axis=(0, 1)), atol=1e-5)
     _, state = equations("gru", values(run), ids[:, :4], zero_state("gru"))
     nested = run.tf.nest.pack_sequence_as(run.initial_state, list(state[:, 0]))
-    second = run.look_back(ids[:, 4:8], nested)
-    monkeypatch.setitem(run.look_inside.__globals__, "look_back",
+    second = run.lens(ids[:, 4:8], nested)
+    monkeypatch.setitem(run.look_inside.__globals__, "lens",
                         lambda X, state: second if X[0, 0] == ids[0, 4] else 0 * second)
     by_lag = run.look_inside(ids)[0]
     times = sum(start == ids[0, 4] for start in ids[0, [0, 4, 8]])
@@ -353,8 +353,8 @@ def test_units_that_follow_and_remember_are_found(trained):
 def test_the_pages_show_the_units_they_name_and_each_place_its_own(run, tmp_path):
     (tmp_path / "text.txt").write_text('say "ab" or "cd", $x or "e f".\n' * 60)
     names = run("char_rnn.py", TINY + "--num_steps 8 --learning_rate 0.02")
-    assert len(names.looked_ids) == 23
-    for text, marks in zip(names.looked_texts, names.follows):
+    assert names.looked_ids.shape == (1, 185)
+    for text, marks in zip(names.looked_texts, names.in_pattern):
         known = np.zeros(len(text))
         for match in re.finditer(names.pattern, text):
             known[match.start() : match.end()] = 1
@@ -362,16 +362,14 @@ def test_the_pages_show_the_units_they_name_and_each_place_its_own(run, tmp_path
     _, _, (_, units, chances, guesses) = names.look_inside(names.looked_ids)
     row = names.shown_row
     assert int(names.sentences[1].split()[1]) == np.abs(
-        names.follow(units, names.follows)).argmax()
+        names.follow(units, names.in_pattern)).argmax()
+    assert len(names.sentences) == 3  # the pattern is somewhere
     for page, sentence in zip(names.unit_pages, names.sentences[1:]):
         assert page.title.get_text() == sentence
         unit = int(sentence.split()[1])
         (start, end), colors = names.shown_lines[0], page.image.get_array()
         values = units[row, start:end, unit]
-        sign = np.sign(names.follow(units, names.follows)[unit])
-        if "follows" not in sentence:
-            sign = 1
-        shown = names.plt.cm.RdBu_r(0.5 + 0.4 * sign * values)
+        shown = names.plt.cm.RdBu_r(0.5 + 0.4 * values)
         np.testing.assert_allclose(colors[0, : end - start], shown, atol=0.01)
         assert page.rows[0].get_text() == names.looked_texts[row][start:end]
         likeliest = [names.vocabulary[i] for i in guesses[row, start:end, 0]]
@@ -691,6 +689,8 @@ def test_a_run_never_touches_another_and_says_what_differs(run, refused, capsys)
         ("--resume --model lstm --num_epochs 2", "char_rnn_2 has --model gru"),
         ("--resume --num_steps 5 --num_epochs 2", "char_rnn_2 has --num_steps 4"),
         ("--sample 9 --model numpy", "char_rnn_2 has --model gru"),
+        ("--resume --sample 9", "--resume learns on, --sample and --score do not"),
+        ("--sample 9 --plot q.png", "--plot is for --score, or for a training"),
         ("--resume", "1 epochs are done: give more as --num_epochs"),
         ("--sample 9 --prime abZ", "--prime: {'Z'} not in the text"),
         ("--resume --data other.txt", "--data other.txt: 'xyzΩ' is not in the voc"),
@@ -780,6 +780,13 @@ def test_a_score_learns_from_each_window_once_it_is_scored(run, tmp_path, capsys
         assert ("learned from each window once that was scored" in out) == bool(flags)
         told.append(float(re.findall(r"([\d.]+) nats", out)[0]))
     assert told[1] < told[0] - 0.2
+    written = []
+    for flags in "", " --score new.txt --score_learning_rate 1":
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            run("char_rnn.py", "--sample 50 --prime ab" + flags)
+        written.append(capsys.readouterr().out[-53:])
+    assert written[0] == written[1]  # it has forgotten it
     assert [(tmp_path / file).read_bytes() for file in files] == before
 
     ids, state, losses = names.encode("aaab" * 300, ""), None, []
@@ -805,11 +812,13 @@ def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--score new.txt --plot of_it.png --pattern [abc]+")
     out = capsys.readouterr().out
-    assert is_whole_png("of_it.png") and "follows [abc]+ (correlation 0." in out
+    assert is_whole_png("of_it.png") and "follows [abc]+ (correlation " in out
     assert "[abc]" not in "".join(names.sentences) and "remembers" in out
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--score new.txt --pattern (")
     assert "--pattern (: " in capsys.readouterr().err
+    with pytest.raises(ValueError, match="prime 'Ω' is not of the text's characters"):
+        names.sample(9, "Ω")
 
 
 def test_a_saved_run_that_cannot_be_read_gets_one_line(run, refused, capsys):

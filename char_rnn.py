@@ -1169,7 +1169,8 @@ def show_samples(epochs):
 # drawn of pieces of the text from which nothing is learned.
 picture.figure.text(
     0.02, 0.012, "The unit is positive where a letter is red, negative where it is"
-    " blue. Below: what may come next, the redder the likelier.", size=8, color="dimgray")
+    " blue. Below: what may come next, the redder the likelier.",
+    size=8, color="dimgray")
 looked_ids = pieces(looked_at)  # of a row, some windows and one character more
 looked_texts = ["".join(vocabulary[idx] for idx in row) for row in looked_ids]
 in_pattern = np.zeros([len(looked_ids), looked_ids.shape[1] - 1])
@@ -1396,4 +1397,4 @@ with picture, tell_what_is_kept():
     best_epoch = min(curves["validation"], key=lambda point: point[1])[0]
     for sampling_temperature, text in best_samples.items():
         print(f"After epoch {best_epoch}, at temperature {sampling_temperature}:")
-        print(textwrap.indent(text, "  | ", lambda line: True))
+        print(*("  | " + line for line in text.splitlines()), sep="\n")

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import sys
-import textwrap
 import time
 from types import SimpleNamespace
 
@@ -665,7 +664,7 @@ def test_going_on_equals_never_having_stopped_and_the_best_writes(
         assert out.split()[: len(shown) - 1] == shown[:-1]
     told = texts[-1].split("at temperature 1.0:\n")[1]
     sample = whole.sample(300, "ab", 1.0, seed=whole.seed)
-    assert told.startswith(textwrap.indent(sample, "  | ", lambda line: True))
+    assert told.startswith("  | " + "\n  | ".join(sample.splitlines()) + "\n")
     (tmp_path / "tenth.txt").write_text(TEXT[540:][: len(whole.validation)])
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--score tenth.txt --checkpoint_dir moved")

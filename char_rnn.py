@@ -483,12 +483,14 @@ if model != "numpy":
         def write(i, char, state, chars):
             """Read a character; the next one is the given one, or drawn."""
             logits, state = next_logits(char, state)
-            values, places = tf.nn.top_k(logits, likeliest)
+            logits = tf.cond(likeliest < num_classes, lambda: tf.where(
+                logits < tf.nn.top_k(logits, likeliest).values[:, -1:],
+                logits - np.inf, logits), lambda: logits)
             drawn = tf.random.stateless_categorical(
-                values / hotness,  # the article's section V divides the probabilities
+                logits / hotness,  # the article's section V divides the probabilities
                 1, [sampling_seed, offset + i], tf.int32)[0]
-            drawn = tf.gather(places[0], drawn)
-            char = tf.where(given[:, i] < 0, drawn, given[:, i])
+            next_char = given[:, i]
+            char = tf.where(next_char < 0, drawn, next_char)
             return i + 1, char, state, chars.write(i, char)
 
         last_char = tf.placeholder(tf.int32, [1])

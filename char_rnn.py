@@ -599,6 +599,7 @@ def set_weights(values):
         for w, value in zip((*weights, hprev), values):
             w[:] = value
     else:
+        # What each variable's load does, in a single run.
         initial_values = [w.initializer.inputs[1] for w in trainable_vars]
         sess.run([w.initializer for w in trainable_vars],
                  dict(zip(initial_values, values)))
@@ -1186,9 +1187,8 @@ for row, text in enumerate(looked_texts):
         letter_of_word[row, i] = letter
 # Shown are the last whole lines of the piece in which the pattern comes most often.
 shown_row = np.abs(np.diff(in_pattern[:, -300:])).sum(axis=1).argmax()
-shown_text = looked_texts[shown_row][:-1]
-shown_lines = [match.span() for match in re.finditer("[^\n]{1,78}", shown_text)
-               if match.group().strip()]
+shown_lines = [match.span() for match in re.finditer(
+    "[^\n]{1,78}", looked_texts[shown_row][:-1]) if match.group().strip()]
 shown_lines = shown_lines[-5:-1] or shown_lines
 signs = np.array([char if char.isprintable() else "·"
                   for char in vocabulary.replace("\n", "↵").replace("\t", "→")])
@@ -1277,7 +1277,8 @@ def plot():
     if late:  # the fast beginning would hide the slow end
         late.append(baselines["pairs"] if is_training else nats)
         axes.set_ylim(0.97 * min(late), 1.03 * max(late))
-    sentences = show_inside()
+    with np.errstate(invalid="ignore"):  # nan: at the next loss it ends
+        sentences = show_inside()
     picture.draw()
     return sentences
 

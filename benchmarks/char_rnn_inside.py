@@ -9,12 +9,12 @@ second one scores last tenths with networks that stay as they are, or learn on.
 import argparse
 import os
 import re
-import runpy
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
+import one
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHAKESPEARE = os.path.join(ROOT, "data", "shakespeare.txt")
@@ -26,14 +26,9 @@ RATES = ["0", "0.0001", "0.0002", "0.001"]
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--learn_on", action="store_true", help="the second command")
 parser.add_argument("--seeds", type=int, nargs="+")
-parser.add_argument("--one", nargs=argparse.REMAINDER, metavar="WORD",
-                    help="a command, to be run in this process")
-chosen = parser.parse_args()
+chosen, run = one.parse(parser)
 
-if chosen.one:
-    sys.argv = chosen.one
-    os.environ["MPLBACKEND"] = "agg"
-    run = runpy.run_path(sys.argv[0], run_name="__main__")
+if run:
     ids = run["looked_ids"]
     by_lag, by_read, (costs, units, _, _) = run["look_inside"](ids)
     letters = run["letter_of_word"][:, 1:]

@@ -10,7 +10,6 @@ Each program times itself: its steps alone, and the writing of 20,000 characters
 import argparse
 import os
 import re
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import one
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = os.path.join(HERE, "..", "char_rnn.py")
@@ -25,13 +25,9 @@ parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--rounds", type=int, default=5, help="of all programs")
 parser.add_argument("--models", nargs="+", default=["rnn", "gru", "lstm"])
 parser.add_argument("--peers", nargs="+", default=["torch", "keras"])
-parser.add_argument("--one", nargs=argparse.REMAINDER, metavar="WORD",
-                    help="ours, to be timed in this process")
-chosen = parser.parse_args()
+chosen, names = one.parse(parser)
 
-if chosen.one:
-    sys.argv = chosen.one
-    names = runpy.run_path(sys.argv[0], run_name="__main__")
+if names:
     batches, state = list(names["generate_batch"](names["training"])), None
     start = time.perf_counter()
     for X, y in batches:

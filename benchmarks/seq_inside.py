@@ -8,12 +8,12 @@ digits, and by letters from the one that is asked for, a mean of 300 test words.
 """
 import argparse
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
+import one
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROWS = [1, 7, 14, 21, 28]
@@ -23,14 +23,9 @@ FLAGS = {"seq_classify.py": ["", " --truncated_backprop_length 7"],
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("script", nargs="?", choices=FLAGS)
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
-parser.add_argument("--one", nargs=argparse.REMAINDER, metavar="WORD",
-                    help="a command, to be run in this process")
-chosen = parser.parse_args()
+chosen, run = one.parse(parser)
 
-if chosen.one:
-    sys.argv = chosen.one
-    os.environ["MPLBACKEND"] = "agg"
-    run = runpy.run_path(sys.argv[0], run_name="__main__")
+if run:
     if "seq_label" in sys.argv[0]:
         run["shown"][:] = range(300)
         by_place = run["look_at_words"]()[1]

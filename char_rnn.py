@@ -95,6 +95,7 @@ if goes_on:
                      else "this folder holds no saved run: train first")
 
 # %% Setup
+# The article's constants, under its names. Each is a flag, too: --num_hidden_units 256.
 model = flag("model", "gru", "numpy: section III; manual: IV; rnn, gru, lstm: V",
              choices=["numpy", "manual", "rnn", "gru", "lstm"])
 III = model == "numpy"  # its sizes are others
@@ -189,13 +190,15 @@ if logdir:
     check_file("logdir", os.path.join(logdir, "events"))
 
 
-# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
 try:
     _ = tf.nn.rnn_cell.GRUCell
 except ImportError:
     sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
 
 # %% II. Char-RNN
+# To the network a text is a row of numbers. It is fed windows of it, X, and has to
+# guess at each step the next character, y.
 url = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare"
 sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 folder = os.path.dirname(globals().get("__file__", "")) or "."
@@ -271,7 +274,14 @@ if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
 del text  # of 100 million characters once is enough
 
+if is_training:
+    for name, ids in zip("Xy", next(generate_batch(training))):
+        chars = "".join(vocabulary[idx] for idx in ids[0, :9])
+        print(f"The first {name} begins with {chars!r}:", *ids[0, :9])
+
 # %% III. Backpropagation
+# The article's first program is numpy alone, with every gradient by hand. Its weights
+# begin so small that it guesses evenly.
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
 np.random.seed(seed)
 tf.set_random_seed(seed)
@@ -285,6 +295,8 @@ hprev = np.zeros_like(bh)  # the state that the training has arrived at
 
 
 # %% Forward pass
+# Each step makes a state hs of a character xs and the state before, and of it ps, the
+# chances of what comes next. The gradients go the same way back.
 def forward_pass(inputs, targets, hprev):
     """Return the loss, summed over the steps, and xs, hs, ps: a column a step."""
     xs, hs, ps, loss = {}, {-1: hprev}, {}, 0
@@ -317,7 +329,15 @@ def backward_pass(targets, xs, hs, ps):
     return dWxh, dWhh, dWhy, dbh, dby
 
 
+if is_training:
+    loss, *_ = forward_pass(training[:num_steps], training[1 : num_steps + 1], hprev)
+    print(f"Before training, numpy's network costs {loss / num_steps:.4f} nats a"
+          f" character; guessing costs ln {num_classes} = {np.log(num_classes):.4f}")
+
+
 # %% Learning and writing in numpy
+# Adagrad takes small steps along what has often been steep. To write is to draw a
+# character from ps and to read that next.
 def numpy_learn(inputs, targets, hprev, rate):
     """Learn by Adagrad; return the loss, summed over the steps, and the last state."""
     loss, xs, hs, ps = forward_pass(inputs, targets, hprev)
@@ -348,6 +368,8 @@ def numpy_write(prime_ids, num_chars, temperature, top_k, seed):
 
 
 # %% IV. Char-RNN TF Implementation (no RNN abstractions)
+# In the second program TensorFlow finds the gradients, and the cell is still written
+# out: this for loop is the recurrence.
 with tf.name_scope("Data_placeholders"):
     X = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
     y = tf.placeholder(tf.int32, [None, num_steps])  # [batch_size, num_steps]
@@ -395,6 +417,8 @@ if model == "manual":
 
 
 # %% V. TF RNN Library Implementation
+# In the third one TensorFlow brings cell and loop: dynamic_rnn is section IV's for
+# loop. Three kinds of cells are to be compared.
 class Dropout(tf.nn.rnn_cell.DropoutWrapper):
     """Hide a part of a cell's outputs, drawn by a generator of this cell's own.
 
@@ -445,6 +469,8 @@ if model in ("rnn", "gru", "lstm"):
         return rnn_softmax(outputs), state
 
 # %% Loss and optimization
+# From here on the programs of IV and V are one. Gradients that are too long are cut,
+# since a single steep place could undo what was learned.
 averages = []  # of the weights
 if model != "numpy":
     with tf.name_scope("Training"):
@@ -472,6 +498,8 @@ if model != "numpy":
                            global_step]
 
 # %% Sampling
+# It writes by a loop in the graph: a character is drawn, and is the next input. One run
+# writes up to 2000 of them.
 if model != "numpy":
     with tf.name_scope("Sampling"):
         given = tf.placeholder(tf.int32, [1, None])  # what comes next; -1: draw it
@@ -503,6 +531,8 @@ if model != "numpy":
         written = chars.concat()
 
 # %% Session
+# Until here TensorFlow has computed nothing: a session holds the values of the
+# variables, and computes what it is asked for.
 too_large = ("Out of memory: try a smaller --batch_size, --num_steps,"
              " --num_hidden_units or --num_layers")
 if model != "numpy":
@@ -517,6 +547,8 @@ if model != "numpy":
 
 
 # %% Learning, validating and writing, whichever the program
+# step learns from a batch, score measures a text, sample writes one. After a training
+# these are what to play with.
 def feed(batch_X, batch_y, state):
     """Return what to feed; state: None stands for zeros, which an epoch begins with."""
     feed_dict = {X: batch_X, y: batch_y}
@@ -761,7 +793,7 @@ def remember(units, chars):
     return np.where(units.std(axis=1).mean(axis=0) < 0.3, 0, kept)
 
 
-# %% Checkpoints
+# %% Checkpoints. Skip it at first.
 savers = {}
 if model != "numpy":
     savers = {name: tf.train.Saver(saved_variables, max_to_keep=1,
@@ -853,7 +885,7 @@ def save(epoch, is_best):
                           latest_filename=name, write_meta_graph=False)
 
 
-# %% A saved run writes, foresees, or learns on
+# %% A saved run writes, foresees, or learns on. Skip it at first.
 if not is_training:
     restore_best()
     # Ctrl-C is heard between two runs of the session: in the midst of one it may fail.
@@ -921,6 +953,8 @@ if goes_on and is_training:
         parser.error(f"{first_epoch} epochs are done: give more as --num_epochs")
 
 # %% What counting knows
+# What loss is good? Guessing and counting need no network; what it is worth is how far
+# it falls below pairs.
 baselines = {}  # by name, in nats a character
 if is_training:
     looked_at = validation
@@ -1300,7 +1334,7 @@ if not is_training:  # --score FILE --plot P.png
     sys.exit()
 
 
-# %% What is kept
+# %% What is kept. Skip it at first.
 @contextlib.contextmanager
 def tell_what_is_kept():
     """Say at the end, however it comes, what is kept of the training, and where."""
@@ -1323,6 +1357,8 @@ def tell_what_is_kept():
 
 
 # %% Training
+# The state goes from window to window, gradients do not. Look at when the loss passes
+# what pairs cost, and at what is written meanwhile.
 log_folder = saved.get("log_folder", "") if is_same_text else ""
 if logdir and not (os.path.dirname(log_folder) == os.path.normpath(logdir)
                    and os.path.isdir(log_folder)):
@@ -1401,3 +1437,22 @@ with picture, tell_what_is_kept():
     for sampling_temperature, text in best_samples.items():
         print(f"After epoch {best_epoch}, at temperature {sampling_temperature}:")
         print(*("  | " + line for line in text.splitlines()), sep="\n")
+
+# %% And today
+# Large language models have taken recurrence back: in Qwen3.5 three layers of four,
+# Gated DeltaNet, carry a state of fixed size from token to token, and each fourth looks
+# back at all of them [1]. A Transformer's memory grows with the text, a state does not
+# [2]; but what does not fit into it is gone, and at copying, networks without attention
+# fall far behind [3]. There are gates in them as well: one lets the state fade, the
+# delta rule overwrites a part of it [4]. The LSTM's own heir is xLSTM, with exponential
+# gates and a matrix as its memory, trained with 7 billion weights [5]. All these read
+# tokens, pieces of some four bytes [6]; H-Net learns by itself how to cut bytes into
+# pieces [7].
+#
+# [1]: https://huggingface.co/docs/transformers/model_doc/qwen3_5
+# [2]: https://huggingface.co/docs/transformers/cache_explanation
+# [3]: https://arxiv.org/abs/2402.01032
+# [4]: https://arxiv.org/abs/2412.06464
+# [5]: https://github.com/NX-AI/xlstm
+# [6]: https://github.com/openai/tiktoken
+# [7]: https://arxiv.org/abs/2507.07955

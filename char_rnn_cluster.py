@@ -100,7 +100,7 @@ flags = vars(parser.parse_args(argv))  # refuses all others
 for name in "checkpoint_dir", "patience", "synchronous":
     del flags[name]  # the rest is saved, for char_rnn.py to go on with
 
-# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
 try:
     _ = tf.nn.rnn_cell.GRUCell
 except ImportError:

@@ -67,6 +67,7 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
+# The article's constants, under its names. Each is a flag, too: --echo_step 5.
 num_epochs = flag("num_epochs", 100, "how often new data is made and gone through")
 total_series_length = flag("total_series_length", 50000, "time steps in that data")
 truncated_backprop_length = flag("truncated_backprop_length", 15, "steps in a batch")
@@ -116,6 +117,8 @@ if logdir:
 
 
 # %% Generate data
+# Random bits and their echo, echo_step later, new in each epoch. The series is cut into
+# batch_size rows, which are learned side by side.
 row_length = total_series_length // batch_size
 num_batches = (row_length - truncated_backprop_length) // stride + 1
 if row_length * batch_size < total_series_length:
@@ -137,11 +140,21 @@ def generateData():
     return x, y
 
 
+np.random.seed(seed)
+x, y = generateData()
+print("Inputs", *x[0, :12])
+print("Echoes", *y[0, :12])
+
+
 # %% Building the computational graph
+# What follows computes nothing yet, it says what follows from what. Numbers come with
+# sess.run, in the last cell.
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
 np.random.seed(seed)
 
 # %% Variables and placeholders
+# Placeholders are fed in each run; variables are what is learned. W makes the next
+# state of an input and a state, W2 makes an answer of a state.
 with tf.name_scope("Variables_and_placeholders"):
     batch_shape = [batch_size, truncated_backprop_length]
     batchX_placeholder = tf.placeholder(tf.float32, batch_shape)
@@ -156,12 +169,17 @@ with tf.name_scope("Variables_and_placeholders"):
     W2 = tf.Variable(W2_values, dtype=tf.float32)
     b2 = tf.Variable(np.zeros((1, num_classes)), dtype=tf.float32)
 
+print(sum(w.shape.num_elements() for w in (W, b, W2, b2)), "numbers to learn")
+
 # %% Unpacking
+# A batch is taken apart into its time steps, since the network takes in one at a time.
 with tf.name_scope("Unpacking"):  # tf.unpack is tf.unstack today
     inputs_series = tf.unstack(batchX_placeholder, axis=1)  # each [batch_size]
     labels_series = tf.unstack(batchY_placeholder, axis=1)  # each [batch_size]
 
 # %% Forward pass
+# The recurrent network itself: at each step the same formula. The state that comes out
+# goes into the next step, and is all that it remembers.
 with tf.name_scope("Forward_pass"):
     current_state = init_state
     states_series = []  # each [batch_size, state_size]
@@ -174,7 +192,11 @@ with tf.name_scope("Forward_pass"):
         current_state = next_state
     current_state = states_series[stride - 1]  # the last, unless --stride is less
 
+print(len(states_series), "states, each", states_series[0].shape)
+
 # %% Calculating loss
+# Each state is asked for its echo, and the loss is how surprised one is by the right
+# one: - ln of its probability. Gradients go back through all states of the batch.
 with tf.name_scope("Calculating_loss"):
     # The article takes these steps one by one; all in one product are the same numbers
     # in fewer, larger operations.
@@ -187,7 +209,12 @@ with tf.name_scope("Calculating_loss"):
     total_loss = tf.reduce_mean(losses)
     train_step = tf.train.AdagradOptimizer(learning_rate).minimize(total_loss)
 
+print(f"Guessing costs ln {num_classes} = {np.log(num_classes):.6f} nats")
+
 # %% What the spikes cost
+# An epoch begins with a state of zeros, which knows nothing of the inputs before. How
+# much must its first batch cost?
+
 # An epoch begins with a state of zeros, which knows nothing of the inputs before. Their
 # echoes, the first echo_step ones of each row, are 0 in the first row and such inputs
 # in the others. The best on average is to guess each class as often as it comes: by
@@ -198,6 +225,7 @@ class_shares[0] += 1 / batch_size
 class_shares = class_shares[class_shares > 0]  # a single row has nothing but zeros
 cost_of_a_guess = -np.sum(class_shares * np.log(class_shares))
 first_floor = cost_of_a_guess * min(echo_step / truncated_backprop_length, 1)
+print(f"An epoch's first batch costs {first_floor:.6f} nats at best")
 
 # %% What an echo hangs on
 # One lens for all scripts: the length of d(an answer) / d(each input). An answer is
@@ -228,6 +256,9 @@ def hangs_on(feed_dict):
 
 
 # %% What the state remembers
+# How much of each of the last inputs can be read off the state, by the best linear map?
+# What the echo needs should be there, and nothing older.
+
 # Time steps from an input to a state: at most 24, with those around the echo's.
 lags = np.arange(max(8, echo_step + 4))[-24:]
 
@@ -518,6 +549,10 @@ def plot(loss_list, predictions_series, batchX, batchY, influences, shares):
 
 
 # %% Running a training session
+# Each run learns from a batch and returns the state, which the next run is fed: so
+# memory goes on where gradients end. Look at the first loss, and at step 0 of each
+# epoch.
+
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1,
                         operation_timeout_in_ms=10000)  # if a --server is silent
@@ -569,3 +604,20 @@ with picture:
             if picture.is_due(is_learning and batch_idx % 2 == 0) or is_last:
                 plot(loss_list, _predictions_series, batchX, batchY,
                      hangs_on(feed_dict), remembered(recent))
+
+# %% And today
+# A state that depends on the one before without a tanh in between needs no walk through
+# time: a parallel scan computes all steps of a sequence at once [1]. So simplified,
+# with gates that look at the input only, GRU and LSTM came back as minGRU and minLSTM
+# [2]; Mamba is another such network [3]. Whether to pass the state on or to begin anew
+# is an open choice again: networks that learned from empty states only fail on far
+# longer texts, and a few hundred more steps of training from other states mend that
+# [4]. In PyTorch truncation is one line, hiddens.detach() [5]. And to echo is still a
+# test: a state of fixed size cannot repeat sequences of any length [6].
+#
+# [1]: https://arxiv.org/abs/1709.04057
+# [2]: https://arxiv.org/abs/2410.01201
+# [3]: https://arxiv.org/abs/2312.00752
+# [4]: https://arxiv.org/abs/2507.02782
+# [5]: https://lightning.ai/docs/pytorch/stable/common/tbptt.html
+# [6]: https://arxiv.org/abs/2402.01032

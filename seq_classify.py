@@ -68,6 +68,7 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
+# The article's constants, under its names. Each is a flag, too: --num_layers 2.
 num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 3, "layers of cells, one on top of another")
 train_dropout = flag("dropout", 0.5, "share of a layer's outputs to drop", 0, 1)
@@ -130,7 +131,7 @@ if predictions_file and predictions_file == data_name:
 if predictions_file:
     check_file("predictions", predictions_file, ".npz")
 
-# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
 try:
     _ = tf.nn.rnn_cell.GRUCell
 except ImportError:
@@ -224,6 +225,7 @@ def read_own(label_axes):
 
 
 # %% Sizes of the data
+# An image is read as a sequence: each of its 28 rows is a time step with 28 features.
 steps, features, names = 28, 28, list("0123456789")  # rows, pixels of a row, digits
 own_data = data_name not in ["drawn", "mnist"]
 if own_data:
@@ -249,6 +251,8 @@ class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
 
 
 # %% Defining the Network
+# Layers of cells, each reading what the one below puts out. In training a part of those
+# outputs is dropped, so that no unit is relied on alone.
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
 np.random.seed(seed)
 tf.set_random_seed(seed)
@@ -263,6 +267,8 @@ with tf.name_scope("Defining_the_Network"):
     network = tf.nn.rnn_cell.MultiRNNCell(cells)  # the article calls it cell, too
 
 # %% Simulating Time Steps
+# dynamic_rnn takes the network from step to step. It returns the outputs of all steps,
+# and the state after the last one.
 with tf.name_scope("Simulating_Time_Steps"):
     # Batch size x time steps x features.
     data = tf.placeholder(tf.float32, [None, None, features])
@@ -272,7 +278,11 @@ with tf.name_scope("Simulating_Time_Steps"):
     init_state = network.zero_state(tf.shape(data)[0], tf.float32)  # or what is fed
     output, state = tf.nn.dynamic_rnn(network, data, length, init_state)
 
+print("output: sequences, steps, units", output.shape)
+
 # %% Sequence Classification
+# Of all outputs only the last is asked which class it was; the gradient of that answer
+# goes back through all rows.
 with tf.name_scope("Sequence_Classification"):
     target = tf.placeholder(tf.int32, [None])  # numbers, the article's are one-hot rows
     # The article's sequences are equally long; here each has a last real step.
@@ -285,13 +295,17 @@ with tf.name_scope("Sequence_Classification"):
     decayed_rate = tf.placeholder(tf.float32, [])
     train_step = tf.train.RMSPropOptimizer(decayed_rate).minimize(loss)
 
+print(sum(w.shape.num_elements() for w in tf.trainable_variables()), "weights to learn")
+
 # %% Not the article's: what it thinks meanwhile, and what its answer hangs on
+# Asked at each row, the same layer tells what it thinks meanwhile. One lens for all
+# scripts tells the rest: the length of d(an answer) / d(each input).
 reading = tf.nn.softmax(softmax_layer(output))  # [batch_size, steps, out_size]
 best_two = tf.nn.top_k(logit, 2).values  # [batch_size, 2]
 lead = best_two[:, 0] - best_two[:, 1]  # of the answer over the second best
 (pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
-# %% Data: characters as if written by hand. The same in both seq scripts.
+# %% Data: characters as if by hand. The same in both seq scripts. Skip it at first.
 import functools
 
 from matplotlib.backends.backend_agg import RendererAgg
@@ -354,6 +368,8 @@ def shift_images(images, pixels):
 
 
 # %% Data: drawn digits, MNIST or yours
+# Digits are drawn in some fonts to learn from, and in others to test. MNIST, the
+# article's, is downloaded.
 import gzip
 import hashlib
 
@@ -394,13 +410,17 @@ elif data_name == "mnist":
 if not own_data:
     length_train = np.full(len(x_train), steps)
     length_test = np.full(len(x_test), steps)
+print("x_train", x_train.shape, "y_train", y_train.shape, "x_test", x_test.shape)
 
 # %% What can be had without reading
+# What would one get who does not look at the image? Below that it has learned
+# something.
 shares = np.bincount(y_train, minlength=out_size) / len(y_train)  # of the classes
 guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
 most_frequent = shares.argmax()
 blind_error = np.mean(y_test != most_frequent)
 print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+print(f"Guessing costs {guessing:.4f} nats")
 
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
@@ -681,6 +701,9 @@ def plot(epoch_idx, batch_idx, readings, pulls):
 
 
 # %% Training
+# An epoch is num_batches random batches, and then a test. Look at the first loss beside
+# guessing, and at when the error starts to fall.
+
 # Layers overlap in two threads; to split a product this small costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
 sess = tf.Session(config=config)  # stays open: play on with it
@@ -758,6 +781,8 @@ with picture:
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
 
             losses.append(_loss)
+            if len(losses) == 1:
+                tqdm.write(f"First batch: loss {_loss:.4f}")
             log.add_point("loss", _loss, len(losses) - 1)
             # Each run draws numbers for dropout: when it comes must not be up to the
             # clock, or no run could be repeated.
@@ -788,3 +813,21 @@ with picture:
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
                    f" loss {np.mean(losses[-num_batches:]):.4f},"
                    f" {num_batches * batch_size / seconds:.0f} examples/s")
+
+# %% And today
+# The article's author went on to DreamerV3, the first program that collected diamonds
+# in Minecraft without being shown how; the gates of a GRU are in the midst of it [1].
+# Read pixel by pixel, in 784 steps, these digits became a test of memory; 99.5 % right
+# is one network's result [2]. S4, a linear recurrence, read color pictures in that way,
+# and had 91 % of CIFAR-10 right [3]; what of a plain RNN has to be changed for that,
+# LRU tells step by step [4]. A caution: pretrained on the same data, a plain
+# Transformer is as good [5]. The sequence_length of dynamic_rnn is a mask in Keras [6],
+# and pack_padded_sequence in PyTorch [7].
+#
+# [1]: https://github.com/danijar/dreamerv3
+# [2]: https://github.com/tk-rusch/LEM
+# [3]: https://arxiv.org/abs/2111.00396
+# [4]: https://arxiv.org/abs/2303.06349
+# [5]: https://arxiv.org/abs/2310.02980
+# [6]: https://keras.io/api/layers/core_layers/masking
+# [7]: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html

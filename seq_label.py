@@ -70,6 +70,7 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
+# The article's constants, under its names. Each is a flag, too: --num_layers 2.
 num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 1, "layers of cells, one on top of another; in the "
                   "article 3")
@@ -148,7 +149,7 @@ if predictions_file and predictions_file == data_name:
 if predictions_file:
     check_file("predictions", predictions_file, ".npz")
 
-# %% From TensorFlow 2.16 on, RNN cells are in a package of their own
+# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
 try:
     _ = tf.nn.rnn_cell.GRUCell
 except ImportError:
@@ -242,6 +243,8 @@ def read_own(label_axes):
 
 
 # %% Sizes of the data
+# A word is read as a sequence: each of its letters is a time step, an image of 16 x 8
+# pixels.
 steps, height, width = 14, 16, 8  # no word has more than 14 letters, images of 16 x 8
 features, names = height * width, list("abcdefghijklmnopqrstuvwxyz")
 own_data = data_name not in ["drawn", "ocr"]
@@ -267,6 +270,8 @@ class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
 
 
 # %% A cell that forgets, for --cell none
+# To know what memory is worth, compare with a network that has none: the same one, but
+# each letter is its first.
 class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
     """A GRU whose state stays zeros, as it was at first: each step is the first."""
 
@@ -276,6 +281,8 @@ class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
 
 
 # %% Defining the Network
+# Layers of cells, each reading what the one below puts out. In training a part of those
+# outputs is dropped, so that no unit is relied on alone.
 tf.reset_default_graph()  # from here on, cells can be run again as often as you like
 np.random.seed(seed)
 tf.set_random_seed(seed)
@@ -298,6 +305,8 @@ with tf.name_scope("Defining_the_Network"):
     network = make_network()
 
 # %% Simulating Time Steps
+# dynamic_rnn takes the network from letter to letter, up to each word's own length.
+# With --bidirectional 1 others go the other way.
 with tf.name_scope("Simulating_Time_Steps"):
     # Batch size x time steps x features.
     data = tf.placeholder(tf.float32, [None, None, features])
@@ -316,7 +325,11 @@ with tf.name_scope("Simulating_Time_Steps"):
     else:
         output, state = tf.nn.dynamic_rnn(network, inputs, length, init_state)
 
+print("output: sequences, steps, units", output.shape)
+
 # %% Sequence Labelling
+# Each step's output is asked for its letter. Only real steps count: those beyond a
+# word's end would flatter.
 with tf.name_scope("Sequence_Labelling"):
     target = tf.placeholder(tf.int32, [None, None])  # numbers; -1: there is no label
     logit = tf.layers.dense(output, out_size)  # [batch_size, steps, out_size]
@@ -331,14 +344,18 @@ with tf.name_scope("Sequence_Labelling"):
     decayed_rate = tf.placeholder(tf.float32, [])
     train_step = tf.train.RMSPropOptimizer(decayed_rate).minimize(loss)
 
+print(sum(w.shape.num_elements() for w in tf.trainable_variables()), "weights to learn")
+
 # %% Not the article's: what an answer hangs on
+# One lens for all scripts: the length of d(an answer) / d(each input). Asked is the
+# letter in the middle of a word.
 asked = tf.placeholder(tf.int32, [None])  # the step of each sequence that is asked for
 asked_steps = tf.stack([tf.range(tf.size(asked)), asked], axis=1)
 best_two = tf.nn.top_k(tf.gather_nd(logit, asked_steps), 2).values  # [batch_size, 2]
 lead = best_two[:, 0] - best_two[:, 1]  # of the answer over the second best
 (pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
-# %% Data: characters as if written by hand. The same in both seq scripts.
+# %% Data: characters as if by hand. The same in both seq scripts. Skip it at first.
 import functools
 
 from matplotlib.backends.backend_agg import RendererAgg
@@ -401,6 +418,8 @@ def shift_images(images, pixels):
 
 
 # %% Data: drawn words, the article's or yours
+# Words of Python's manual are drawn, in some fonts to learn from and in others to test.
+# A fifth of all spellings is kept from training.
 import gzip
 import hashlib
 import pydoc_data.topics
@@ -479,13 +498,17 @@ elif data_name == "ocr":
 # A test word is known if its spelling is learned from, too: there it can remember.
 learned = {labels.tobytes() for labels in y_train}
 is_known = np.array([labels.tobytes() in learned for labels in y_test])
+print("x_train", x_train.shape, "y_train", y_train.shape, "x_test", x_test.shape)
 
 # %% What can be had without reading
+# What would one get who does not look at the letters? Below that it has learned
+# something.
 shares = np.bincount(y_train[y_train >= 0], minlength=out_size) / np.sum(y_train >= 0)
 guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
 most_frequent = shares.argmax()
 blind_error = np.mean(y_test[y_test >= 0] != most_frequent)
 print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
+print(f"Guessing costs {guessing:.4f} nats")
 
 # %% The same in every script: a file is written whole. Skip it at first.
 failures = []  # what was told of files that could not be written
@@ -742,6 +765,9 @@ def plot(epoch_idx, batch_idx, probabilities, by_offset):
 
 
 # %% Training
+# An epoch is num_batches random batches, and then a test. Look at new words beside
+# known ones: those it cannot remember.
+
 # Layers overlap in two threads; to split a product this small costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
 sess = tf.Session(config=config)  # stays open: play on with it
@@ -819,6 +845,8 @@ with picture:
                     sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
 
                 losses.append(_loss)
+                if len(losses) == 1:
+                    tqdm.write(f"First batch: loss {_loss:.4f}")
                 log.add_point("loss", _loss, len(losses) - 1)
             seconds += time.perf_counter() - start
             # Each run draws numbers for dropout: when it comes must not be up to the
@@ -857,3 +885,21 @@ with picture:
                    f" {num_batches * batch_size / seconds:.0f} examples/s")
     of_all_steps = errors[-1] * np.mean(y_test >= 0)
     print(f"{of_all_steps:.1%} if padding were a letter that is always read right")
+
+# %% And today
+# Tesseract, a free program for OCR, has read lines of text with LSTMs since its version
+# 4 [1]. There letters are not cut out as here: the network answers at each thin strip
+# of a line, and is trained with CTC [2]. For tags of words, this network in both
+# directions became BiLSTM-CRF, whose last layer judges a sentence's tags together [3];
+# then came BERT, a Transformer that sees both sides in each of its layers [4]. Both
+# directions are back with linear recurrences: Vim reads pictures by Mamba both ways
+# [5]. And known words flatter elsewhere, too: in the usual English test for names, so
+# many of them stand in the training data that it makes knowing them by heart look
+# better than it is [6].
+#
+# [1]: https://tesseract-ocr.github.io/tessdoc/
+# [2]: https://github.com/tesseract-ocr/tessdoc
+# [3]: https://arxiv.org/abs/1508.01991
+# [4]: https://arxiv.org/abs/1810.04805
+# [5]: https://github.com/hustvl/Vim
+# [6]: https://arxiv.org/abs/2001.08053

@@ -10,7 +10,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
-    commands = re.findall(r"^python (.* --plot images/\S+\.png)$", f.read(), re.M)
+    commands = re.findall(r"^python ((\w+)\.py.* --plot )\2\.png$", f.read(), re.M)
+commands = [f"{command}images/{name}.png" for command, name in commands]
 for command in [*commands, "images/echo_rnn_gif.py", "images/echo_truncation.py"]:
     print("python", command, flush=True)
     subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, check=True)

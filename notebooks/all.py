@@ -1,11 +1,13 @@
-"""Make the notebooks from the scripts, run them, and keep what they print and draw.
+"""Make notebooks and pages from the scripts, with what these print and draw.
 
     python notebooks/all.py             # all, 3 minutes on 2 CPU cores
     python notebooks/all.py echo_rnn    # only one
 
-A script's docstring becomes the page's introduction, a line `# %% Heading` a heading,
-and what stands below it a cell, line by line. Never edit a notebook: edit its script,
-and make it anew. Two times give the same bytes, but for speeds (…/s).
+NAME.ipynb is to be run, NAME.md to be read: there machinery and drawing are folded.
+A script's docstring becomes the introduction, a line `# %% Heading` a heading, the
+first comment below it the prose, and the rest a cell, line by line. Never edit these:
+edit the script, and make them anew. Two times give the same bytes, but for speeds
+(…/s).
 """
 import ast
 import os
@@ -15,19 +17,37 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SCRIPTS = ["echo_rnn", "rnn_internals", "char_rnn", "seq_classify", "seq_label"]
+# Of what is folded the heading says so, but for these.
+FOLDED = ["Imports", "Visualizing the training", "Units over a text",
+          "Watching it learn", "The picture: Fig 02, Fig 03 and the forecast"]
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3",
                            "language": "python"},
             "language_info": {"name": "python"}}
-# Folded up in Jupyter; on a page that cannot fold, the heading says it.
-FOLDED = {"jupyter": {"source_hidden": True}}
+
+
+def read(name):
+    """Return the text of a file in the project's folder."""
+    with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+        return f.read()
 
 
 def split(text):
-    """Return a script's docstring and its cells: pairs of heading and source."""
+    """Return a script's docstring and its cells: heading, prose and source of each.
+
+    The prose is a cell's first comment. Some cells have none, some nothing else.
+    """
     _, *parts = re.split(r"^# %% ", text, flags=re.M)
-    cells = [part.partition("\n")[::2] for part in parts]
-    return (ast.get_docstring(ast.parse(text)),
-            [(heading, source.strip("\n")) for heading, source in cells])
+    cells = []
+    for part in parts:
+        heading, comment, source = re.fullmatch(r"(.*)\n((?:#.*\n)*)((?s:.*))",
+                                                part).groups()
+        prose = re.sub("^# ?", "", comment, flags=re.M).strip()
+        cells.append((heading, prose, source.strip("\n")))
+    return ast.get_docstring(ast.parse(text)), cells
+
+
+def is_folded(heading):
+    return "Skip" in heading or heading in FOLDED
 
 
 def introduction(name, docstring):
@@ -38,24 +58,26 @@ def introduction(name, docstring):
     return f"""# {title.rstrip(".")}
 {rest}
 
-This page is [{name}.py](../{name}.py), cell by cell, with what it prints and draws.
-Cells named "Skip it at first" are machinery of ours and no part of the lesson. To
-change a constant, change its default in Setup, and run all cells again. What to try:
-[README](../README.md)."""
+This is [{name}.py](../{name}.py), cell by cell, with what it prints and draws: to be
+read as a [page]({name}.md), to be run as a [notebook]({name}.ipynb), where a constant
+is changed by its default in Setup. What is folded, or named "Skip it at first", is
+machinery or drawing, and no part of the lesson. What to try: [README](../README.md)."""
 
 
 def make(name):
     """Return the notebook of a script, not yet run."""
     import nbformat.v4 as nbf
-    with open(os.path.join(ROOT, name + ".py"), encoding="utf-8") as f:
-        docstring, cells = split(f.read())
+    docstring, cells = split(read(name + ".py"))
     made = [nbf.new_markdown_cell(introduction(name, docstring), id="introduction")]
-    for heading, source in cells:
+    for heading, prose, source in cells:
         place = re.sub(r"\W+", "-", heading.lower())[:50].strip("-")
-        made.append(nbf.new_markdown_cell("## " + heading, id="to-" + place))
-        is_folded = "Skip" in heading or heading == "Imports"
-        made.append(nbf.new_code_cell(source, id=place,
-                                      metadata=FOLDED if is_folded else {}))
+        above = f"## {heading}\n\n{prose}".strip()
+        made.append(nbf.new_markdown_cell(above, id="to-" + place))
+        if not source:
+            continue
+        made.append(nbf.new_code_cell(source, id=place))
+        if is_folded(heading):
+            made[-1].metadata["jupyter"] = {"source_hidden": True}
         if heading == "Setup":  # papermill puts other constants behind it
             made[-1].metadata["tags"] = ["parameters"]
     return nbf.new_notebook(cells=made, metadata=METADATA)
@@ -102,10 +124,45 @@ def run(book):
     book.metadata = METADATA  # not the version of this Python
 
 
+def shorten(text):
+    """Return what is printed without its middle, if it is long."""
+    lines = text.splitlines()
+    if len(lines) > 34:
+        lines[16:-14] = [f"… ({len(lines) - 30} lines more in the notebook)"]
+    return "\n".join(lines)
+
+
+def page(name, book):
+    """Return a notebook that was run as a page in Markdown, its picture on top."""
+    command = re.search(rf"^python {name}\.py.* --plot {name}\.png$",
+                        read("README.md"), re.M)[0]
+    parts = [book.cells[0].source,
+             f"![What {name}.py draws](../images/{name}.png)",
+             f"*Drawn by* `{command}`"]
+    for cell in book.cells[1:]:
+        if cell.cell_type == "markdown":
+            above, _, prose = cell.source.partition("\n\n")
+            heading = above[3:]
+            if not is_folded(heading):
+                parts.append(cell.source)
+            continue
+        code = f"```python\n{cell.source}\n```"
+        if is_folded(heading):
+            told = [f"<details><summary>{heading}</summary>", prose, code, "</details>"]
+            code = "\n\n".join(part for part in told if part)
+        parts.append(code)
+        parts += [f"````text\n{shorten(output.text)}\n````" for output in cell.outputs
+                  if output.output_type == "stream"]
+    return "\n\n".join(parts) + "\n"
+
+
 if __name__ == "__main__":
     import nbformat
     for name in sys.argv[1:] or SCRIPTS:
         print(name, flush=True)
         book = make(name)
         run(book)
-        nbformat.write(book, os.path.join(ROOT, "notebooks", name + ".ipynb"))
+        place = os.path.join(ROOT, "notebooks", name)
+        nbformat.write(book, place + ".ipynb")
+        with open(place + ".md", "w", encoding="utf-8") as f:
+            f.write(page(name, book))

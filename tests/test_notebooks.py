@@ -1,4 +1,4 @@
-"""The notebooks are the scripts, cell by cell, with what these print and draw."""
+"""Notebooks and pages are the scripts, cell by cell, with what these print and draw."""
 import ast
 import importlib.util
 import os
@@ -21,22 +21,60 @@ def read(name):
 
 def test_each_script_has_its_notebook_but_the_cluster():
     scripts = {n[:-3] for n in os.listdir(ROOT) if n.endswith(".py")}
-    there = {n[:-6] for n in os.listdir(PLACE) if n.endswith(".ipynb")}
+    made = os.listdir(PLACE)
+    there = {n[:-6] for n in made if n.endswith(".ipynb")}
+    assert there == {n[:-3] for n in made if n.endswith(".md")}
     assert there == set(notebooks_all.SCRIPTS) == scripts - {"char_rnn_cluster"}
+
+
+def lesson(name):
+    """Return the script from its first cell on, without empty lines."""
+    return squeeze(notebooks_all.read(name + ".py").partition("\n# %% ")[2])
+
+
+def squeeze(text):
+    return re.sub(r"\n+", "\n", re.sub("^# %% |^# ?", "", text, flags=re.M)).strip()
 
 
 @each_notebook
 def test_it_is_its_script_line_by_line(name):
     """Else: python notebooks/all.py"""
-    with open(os.path.join(ROOT, name + ".py"), encoding="utf-8") as f:
-        lesson = f.read().partition("\n# %% ")[2]
-    parts = []
-    for cell in read(name).cells[1:]:  # after the introduction
-        heading = cell.cell_type == "markdown"
-        parts.append(re.sub("^## ", "", cell.source) if heading else cell.source)
-    squeezed = [re.sub(r"\n+", "\n", text).strip() for text in
-                (re.sub("^# %% ", "", lesson, flags=re.M), "\n".join(parts))]
-    assert squeezed[0] == squeezed[1]
+    parts = [re.sub("^## ", "", cell.source) for cell in read(name).cells[1:]]
+    assert squeeze("\n".join(parts)) == lesson(name)
+
+
+@each_notebook
+def test_its_page_is_its_script_line_by_line_and_what_the_notebook_holds(name):
+    with open(os.path.join(PLACE, name + ".md"), encoding="utf-8") as f:
+        there = f.read()
+    assert there == notebooks_all.page(name, read(name))
+    _, cells = there.split("\n*Drawn by* ")
+    cells = re.sub("^````text\n.*?\n````$", "", cells.partition("\n")[2],
+                   flags=re.M | re.S)
+    cells = re.sub("^```python$|^```$|^## |</?details>|</?summary>", "", cells,
+                   flags=re.M)
+    assert squeeze(cells) == lesson(name)
+
+
+@each_notebook
+def test_its_page_is_a_lesson_of_a_few_screens_that_answers_as_it_goes(name):
+    with open(os.path.join(PLACE, name + ".md"), encoding="utf-8") as f:
+        page = f.read()
+    seen = re.sub("<details>.*?</details>", "", page, flags=re.S)
+    picture = re.search(r"!\[.+\]\(\.\./(.+)\)", seen)
+    assert picture.start() < seen.index("\n## ")
+    assert os.path.exists(os.path.join(ROOT, picture[1]))
+    _, *cells = seen.split("\n## ")
+    for cell in cells:  # each says what it is for before it shows code
+        heading, prose = cell.split("```")[0].split("\n", 1)
+        assert len(prose.split()) > 5, heading
+        assert len(prose) < 500 or heading == "And today", heading
+    assert heading == "And today" and len(re.findall(r"\. |\.$", prose)) in range(3, 8)
+    assert set(re.findall(r"\[\d\](?!:)", prose)) == set(
+        source[:-1] for source in re.findall(r"\[\d\]:(?= https://)", prose))
+    outputs = re.findall("^````text\n(.*?)\n````$", seen, flags=re.M | re.S)
+    assert len(outputs) > 3 and all(output.count("\n") < 40 for output in outputs)
+    assert len(seen) < 0.75 * len(page), "machinery and drawing are folded"
 
 
 @each_notebook

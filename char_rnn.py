@@ -139,7 +139,8 @@ for name, value in saved["flags"].items():
         parser.error(f"{checkpoint_dir} has --{name} {value}")
 if goes_on and not {"vocabulary", "curves", "text"} <= set(saved):
     parser.error(f"{checkpoint_dir} was saved by another version, or is damaged")
-if III and (batch_size > 1 or num_layers > 1 or average_decay or checkpoint_dir):
+if model == "numpy" and (
+        batch_size > 1 or num_layers > 1 or average_decay or checkpoint_dir):
     parser.error("--model numpy has 1 row and 1 layer, no averages, no checkpoints")
 if dropout > (0 if model in ("numpy", "manual") else 0.99):
     parser.error("--dropout is below 1, and 0 in III and IV")

@@ -31,7 +31,7 @@ tensorflow = re.escape("TensorFlow " + ".".join(version[:2]))
 for command in commands:
     if sys.argv[1:] and sys.argv[1] not in command:
         continue
-    if not sys.argv[1:] and "--long" in command:
+    if not sys.argv[1:] and ("--long" in command or "--minutes" in command):
         continue
     print(command, flush=True)
     (table,) = re.findall(TABLE, ask(*shlex.split(command)[1:]))

@@ -3,6 +3,7 @@
     python benchmarks/seeds.py            # an hour on 2 CPU cores
     python benchmarks/seeds.py --drawn    # what needs no download, and its time
     python benchmarks/seeds.py --predict  # the answers of "Predict, then run"
+    python benchmarks/seeds.py --minutes  # the best in 1, 5 and 20 minutes: 3 hours
     python benchmarks/seeds.py --long     # the longer commands: 4 hours
 """
 import argparse
@@ -40,11 +41,25 @@ LONG = [
     "seq_label.py --data ocr --split folds --bidirectional 1"
     " --hidden_units 1024 --dropout 0.5" + OCR,
 ]
+SHAKESPEARE = "char_rnn.py --data shakespeare --num_hidden_units 256"
+MNIST = ("seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
+         " --batch_size 100 --learning_rate 0.002")
+MINUTES = [
+    f"{SHAKESPEARE} --num_epochs 2 --learning_rate 0.004 --decay_rate 0.4",
+    f"{SHAKESPEARE} --num_epochs 10 --learning_rate 0.003 --dropout 0.2"
+    " --average_decay 0.999",
+    f"{SHAKESPEARE} --num_epochs 40 --learning_rate 0.003 --decay_rate 0.95"
+    " --dropout 0.4 --average_decay 0.999",
+    f"{MNIST} --num_batches 200 --decay 0.7",
+    f"{MNIST} --num_batches 600 --num_epochs 20 --decay 0.85 --shift 2",
+    f"{MNIST} --num_batches 600 --num_epochs 80 --decay 0.95 --shift 2",
+]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--long", action="store_true", help="the longer commands")
 parser.add_argument("--drawn", action="store_true", help="what needs no download")
 parser.add_argument("--predict", action="store_true", help="the README's questions")
+parser.add_argument("--minutes", action="store_true", help="the best in 1, 5 and 20")
 parser.add_argument("--only", default="", help="just commands with this in them")
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
 chosen = parser.parse_args()
@@ -53,6 +68,8 @@ print("|---" * (len(chosen.seeds) + 1) + "|")
 chosen_commands = SHORT
 if chosen.long:
     chosen_commands = LONG
+elif chosen.minutes:
+    chosen_commands = MINUTES
 elif chosen.drawn:
     chosen_commands = DRAWN
 elif chosen.predict:
@@ -72,6 +89,6 @@ for command in chosen_commands:
         results = re.findall(r"(?:error|validation|the network) +"
                              r"(\d[\d.]*%?(?: \(known .+?\))?)", printed)
         print(f"| {results[-1]}", end=" ", flush=True)
-        if chosen.drawn or chosen.long:
+        if chosen.drawn or chosen.long or chosen.minutes:
             print(f"({time.time() - start:.0f} s)", end=" ", flush=True)
     print("|", flush=True)

@@ -12,6 +12,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as f:
     commands = re.findall(r"^python ((\w+)\.py.* --plot )\2\.png$", f.read(), re.M)
 commands = [f"{command}images/{name}.png" for command, name in commands]
-for command in [*commands, "images/echo_rnn_gif.py", "images/echo_truncation.py"]:
+commands += [f"images/{name}.py" for name in
+             ("small", "tasks", "echo_rnn_gif", "echo_truncation")]
+for command in commands:
     print("python", command, flush=True)
     subprocess.run([sys.executable, *shlex.split(command)], cwd=ROOT, check=True)

@@ -440,8 +440,11 @@ def test_flags_that_do_not_fit_get_one_line(script, flags, words, refused):
 
 def test_each_picture_has_its_command_in_the_readme():
     text = read("README.md") + read("benchmarks/README.md").replace("](../", "](")
-    made = re.findall(r"^python .* --plot (images/\S+\.png)$", text, re.M)
-    made += [f"{p}.png" for p in re.findall(r"`python (images/(?!all)\S+)\.py`", text)]
+    made = re.findall(r"^python (\w+)\.py.* --plot \1\.png$", text, re.M)
+    made += re.findall(r"`python images/(?!all)(\S+)\.py`", text)
+    small = re.findall(r'^    "(\w+)": \(', read("images/small.py"), re.M)
+    made += ["tasks", *(f"small_{name}" for name in small)]
+    made = [f"images/{name}.png" for name in made]
     made += ["images/echo_rnn.gif"]  # by images/all.py, which the README names
     there = glob.glob(os.path.join(ROOT, "images", "*.[pg][ni][gf]"))
     assert set(made) == {os.path.relpath(path, ROOT) for path in there}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-# Of each step: what comes in, and what is answered ("" is nothing).
+# Of each step: what comes in, and what is answered (" " is nothing).
 TASKS = [
-    ("echo_rnn.py", "many to many, three steps late", "10110", ["", "", "", "1", "0"]),
-    ("rnn_internals.py", "many to one: what comes next", "∿∿∿∿∿", ["", "", "", "", "∿"]),
+    ("echo_rnn.py", "many to many, three steps late", "10110", [*"   10"]),
+    ("rnn_internals.py", "many to one: what comes next", "∿" * 5, [*"    ∿"]),
     ("char_rnn.py", "many to many: each next letter", "HELLO", list("ELLO…")),
     ("char_rnn.py --sample", "one to many: it reads itself", "H", list("ELLO…")),
-    ("seq_classify.py", "many to one", ["row"] * 5, ["", "", "", "", "7"]),
+    ("seq_classify.py", "many to one", ["row"] * 5, [*"    7"]),
     ("seq_label.py", "many to many, step by step", "cello", list("cello")),
 ]
 arrow = {"arrowstyle": "-|>", "color": "black", "lw": 1, "shrinkA": 0, "shrinkB": 0}
@@ -38,7 +38,7 @@ for axes, (script, kind, inputs, answers) in zip(all_axes.flat, TASKS):
             axes.annotate("", (step, 0.6), (step - 0.85, 2.0), arrowprops={
                 **arrow, "color": "tab:green",
                 "connectionstyle": "angle3,angleA=0,angleB=90"})
-        if answer:
+        if answer != " ":
             axes.text(step, 2.15, answer, color="tab:green", size=12, **center)
             axes.annotate("", (step, 1.85), (step, 1.2), arrowprops=arrow)
 figure.savefig(Path(__file__).with_suffix(".png"), dpi=100)

@@ -406,6 +406,19 @@ def test_windows_tile_the_text_and_counting_counts_it(trained, capsys):
         assert line.get_ydata()[0] == pytest.approx(loss)
 
 
+def test_the_first_windows_and_the_loss_before_training_are_printed(
+        run, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(TEXT)
+    names = run("char_rnn.py", TINY)
+    told = capsys.readouterr().out
+    X, y = re.findall(r"^The first [Xy] begins with (.+): ([\d ]+)$", told, re.M)
+    for (text, ids), expected in [(X, TEXT[:4]), (y, TEXT[1:5])]:
+        assert text == repr(expected)
+        assert "".join(names.vocabulary[int(idx)] for idx in ids.split()) == expected
+    before = re.search(r"costs (\S+) nats a character; .+ ln 10 = 2\.3026\n", told)
+    assert float(before[1]) == pytest.approx(np.log(10), abs=0.01)
+
+
 def test_60000_characters_a_mark_and_windows_line_ends(run, tmp_path):
     """A table of all their pairs would take 29 GB."""
     letters = "".join(map(chr, range(0x10000, 0x10000 + 60000))) + "\n"

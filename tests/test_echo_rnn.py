@@ -119,6 +119,14 @@ def test_generateData_echoes_across_the_rows(run):
     assert (y.ravel()[:4] == 0).all()
 
 
+def test_the_first_inputs_are_printed_above_their_echoes(run, capsys):
+    run("echo_rnn.py", SHORT + " --echo_step 2 --num_classes 9")
+    inputs, echoes = [line.split()[1:] for line in capsys.readouterr().out.splitlines()
+                      if line.startswith(("Inputs", "Echoes"))]
+    assert len(inputs) == len(echoes) == 12 and len(set(inputs)) > 3
+    assert echoes == ["0", "0", *inputs[:-2]]
+
+
 def test_each_epoch_has_new_data(run):
     flags = "--total_series_length 2000 --plot p.png --num_epochs "
     first, second = (run("echo_rnn.py", flags + epochs) for epochs in "12")

@@ -82,7 +82,7 @@ FACTS = {
         " --num_layers 3 --truncated_backprop_length 7",
         "lines": r"Drawing digits|Epoch +\d error \S+% loss \S+, \d+ examples/s"
         r"|Without reading, always \d: error \S+%|Guessing costs 2\.30\d+ nats"
-        r"|output: .+ \(\?, \?, 50\)|\d+ weights to learn|First batch: loss \d\.\d+"
+        r"|output: .+ \(\?, \?, 50\)|42660 weights to learn|First batch: loss \d\.\d+"
         r"|x_train \(10000, 28, 28\) y_train \(10000,\) x_test \(2000, 28, 28\)",
     },
     "seq_label.py": {
@@ -94,7 +94,7 @@ FACTS = {
         "lines": r"Epoch +\d error \S+% \(known words \S+%, new \S+%\), of words \S+%,"
         r" loss \S+, \d+ examples/s|Without reading, always \w: error \S+%"
         r"|Drawing words|\S+% if padding were a letter that is always read right"
-        r"|output: .+ \(\?, \?, 50\)|\d+ weights to learn|First batch: loss \d\.\d+"
+        r"|output: .+ \(\?, \?, 50\)|42066 weights to learn|First batch: loss \d\.\d+"
         r"|x_train \(72, 14, 128\) y_train \(72, 14\) x_test \(1000, 14, 128\)"
         r"|Guessing costs 2\.\d+ nats",
     },

@@ -275,7 +275,7 @@ if not set(prime) <= set(vocabulary):
     parser.error(f"--prime: {set(prime) - set(vocabulary)} not in the text")
 del text  # of 100 million characters once is enough
 
-if is_training:
+if is_training and not goes_on:
     for name, ids in zip("Xy", next(generate_batch(training))):
         chars = "".join(vocabulary[idx] for idx in ids[0, :9])
         print(f"The first {name} begins with {chars!r}:", *ids[0, :9])
@@ -330,7 +330,7 @@ def backward_pass(targets, xs, hs, ps):
     return dWxh, dWhh, dWhy, dbh, dby
 
 
-if is_training:
+if is_training and not goes_on:
     loss, *_ = forward_pass(training[:num_steps], training[1 : num_steps + 1], hprev)
     print(f"Before training, numpy's network costs {loss / num_steps:.4f} nats a"
           f" character; guessing costs ln {num_classes} = {np.log(num_classes):.4f}")

@@ -681,6 +681,7 @@ def readmes_lines(script):
     """Return the blocks of Python code in the README's section on the script."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         section = file.read().split(f"## {script}")[1].split("\n## ")[0]
+    section = re.sub("<details>.*?</details>", "", section, flags=re.S)
     return re.findall(r"```python\n(.*?)```", section, re.S)
 
 

@@ -819,7 +819,8 @@ def claim(folder):
 
 def reason(error):
     """Return the line that says it: TensorFlow 2 has others above, both have below."""
-    return str(error).split("\n\t [[")[0].split("\n")[-1]
+    said = str(error).split("\n\t [[")[0].replace("\r\n", " ")  # as Windows ends lines
+    return said.split("\n")[-1]
 
 
 def restore(name):
@@ -848,7 +849,8 @@ def remove_leftovers(paths):
         name = os.path.basename(file)
         is_old = re.match("(best|newest)-", name) and name.split(".")[0] not in names
         if is_old or ".tempstate" in name:
-            os.remove(file)
+            with contextlib.suppress(OSError):  # on Windows: it is open elsewhere
+                os.remove(file)
 
 
 first_epoch, rate_epoch = 0, 0  # the learning rate is that of the rate_epoch
@@ -1361,8 +1363,8 @@ def tell_what_is_kept():
 # The state goes from window to window, gradients do not. Look at when the loss passes
 # what pairs cost, and at what is written meanwhile.
 log_folder = saved.get("log_folder", "") if is_same_text else ""
-if logdir and not (os.path.dirname(log_folder) == os.path.normpath(logdir)
-                   and os.path.isdir(log_folder)):
+if logdir and not (os.path.isdir(log_folder) and os.path.samefile(
+        os.path.dirname(log_folder) or ".", logdir)):
     log_folder = new_folder(os.path.join(logdir, "char_rnn"))
 log = EventLog(log_folder if logdir else "")
 log.add(round(first_epoch * windows / parts) + 1,  # what a killed run had after it goes

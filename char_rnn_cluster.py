@@ -18,6 +18,7 @@ worker to learn what char_rnn.py learns, two to read twice as fast and learn a b
 # ///
 # %% Imports
 import argparse
+import contextlib
 import hashlib
 import json
 import logging
@@ -412,7 +413,8 @@ def score(ids, rate=0):
 # %% Checkpoints
 def reason(error):
     """Return the line that says it: TensorFlow 2 has others above, both have below."""
-    return str(error).split("\n\t [[")[0].split("\n")[-1]
+    said = str(error).split("\n\t [[")[0].replace("\r\n", " ")  # as Windows ends lines
+    return said.split("\n")[-1]
 
 
 if chief:
@@ -436,7 +438,8 @@ if chief:
                   r"(\.tempstate\d+)?|\.tmp\w+)|settings\.json\.part")
     for file in os.listdir(checkpoint_dir):
         if re.fullmatch(unfinished, file) and os.path.splitext(file)[0] not in kept:
-            os.remove(os.path.join(checkpoint_dir, file))
+            with contextlib.suppress(OSError):  # on Windows: it is open elsewhere
+                os.remove(os.path.join(checkpoint_dir, file))
 
 
 def save_network(*kinds):

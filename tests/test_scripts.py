@@ -39,7 +39,7 @@ FACTS = {
         "short": "--num_epochs 2 --total_series_length 770 --batch_size 7"
         " --truncated_backprop_length 10 --stride 9 --state_size 3",
         "lines": r"New data, epoch \d|Step \d+ Loss \d\.\d+|(Inputs|Echoes)( \d)+"
-        r"|41 numbers to learn|10 states, each \(7, 3\)"
+        r"|23 numbers to learn|10 states, each \(7, 3\)"
         r"|Guessing costs ln 2 = 0.693147 nats"
         r"|An epoch's first batch costs 0\.\d+ nats at best",
     },
@@ -54,7 +54,7 @@ FACTS = {
         "lines": r"|(The|After the) (batch|arrays|first line|last value) .+|  .+"
         r"|Time step t.*: x = .+"
         r"|Is it so\? .+|Epoch +\d+ loss \d\.\d+|Root mean square .+"
-        r"|A series to learn from: .+\(4, 99, 3\)|It is scaled to .+ the mean",
+        r"|A series to learn from: .+\(4, 594, 3\)|It is scaled to .+ the mean",
     },
     "char_rnn.py": {
         "headings": "II. Char-RNN | III. Backpropagation | Forward pass"

@@ -18,7 +18,6 @@ worker to learn what char_rnn.py learns, two to read twice as fast and learn a b
 # ///
 # %% Imports
 import argparse
-import contextlib
 import hashlib
 import json
 import logging
@@ -438,8 +437,10 @@ if chief:
                   r"(\.tempstate\d+)?|\.tmp\w+)|settings\.json\.part")
     for file in os.listdir(checkpoint_dir):
         if re.fullmatch(unfinished, file) and os.path.splitext(file)[0] not in kept:
-            with contextlib.suppress(OSError):  # on Windows: it is open elsewhere
+            try:
                 os.remove(os.path.join(checkpoint_dir, file))
+            except OSError:
+                pass  # on Windows: it is open elsewhere
 
 
 def save_network(*kinds):

@@ -18,6 +18,7 @@ worker to learn what char_rnn.py learns, two to read twice as fast and learn a b
 # ///
 # %% Imports
 import argparse
+import datetime  # noqa: F401 (numpy's C code, loading it, loses a Ctrl-C)
 import hashlib
 import json
 import logging

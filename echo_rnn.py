@@ -18,6 +18,7 @@ benchmarks/echo_rnn_seeds.py). All 100 epochs take less than a minute on 2 CPU c
 import argparse
 import collections
 import contextlib
+import datetime  # noqa: F401 (numpy's C code, loading it, loses a Ctrl-C)
 import io
 import itertools
 import logging
@@ -356,9 +357,9 @@ class LivePicture:
     """A figure that follows a training: in a window, in a notebook, or else in a file.
 
     Call is_due after each run of the session, plot if it says so, then draw. To plot
-    and draw takes a fifth of the time at most, but for slow motion. Ctrl-C in the with
-    block ends that block at the next is_due and keeps what there is. (Python's own way,
-    to raise at once, fails where Tk is just calling us: it swallows the exception.)
+    and draw takes a fifth of the time at most, but for slow motion. After a Ctrl-C in
+    the with block one more drawing is due, then is_due ends the block. (Python's own
+    way, to raise at once, fails where Tk is just calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):
@@ -378,7 +379,8 @@ class LivePicture:
         self.start, self.is_slow = time.perf_counter(), False
         self.next_time = self.next_answer = 0
         self.end_of_slow_motion = self.start + 15
-        self.interrupted, self.output = False, None
+        self.interrupted = self.is_over = False
+        self.output = None
         self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
         if self.window:
             plt.show(block=False)
@@ -403,13 +405,15 @@ class LivePicture:
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
         self.answer()
-        if self.interrupted:
+        if self.is_over:
             raise KeyboardInterrupt
+        self.is_over = self.interrupted  # what there is by now is drawn first
         self.start = time.perf_counter()
         self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
                         and (self.notebook or self.is_open()))
         is_seen = self.is_open() or not self.window
-        return self.is_slow or is_seen and self.start > self.next_time
+        return (self.is_over or self.is_slow
+                or is_seen and self.start > self.next_time)
 
     def draw(self):
         if self.notebook:

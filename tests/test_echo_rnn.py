@@ -465,9 +465,11 @@ def test_ctrl_c_is_the_old_handlers_again_afterwards(run):
         echo = run("echo_rnn.py", SHORT)
         os.kill(os.getpid(), signal.SIGINT)
         with echo.picture:  # a first one is noted, a second one does not wait
+            assert not echo.picture.is_due()  # it was drawn a moment ago
             os.kill(os.getpid(), signal.SIGINT)
             assert (noted, echo.picture.interrupted) == ([1], True)
             os.kill(os.getpid(), signal.SIGINT)
+            assert echo.picture.is_due()  # what there is by now is drawn first
             echo.picture.is_due()
             raise AssertionError("Ctrl-C was not heard")
     finally:

@@ -62,18 +62,18 @@ def test_triples_are_chances_and_know_more_than_pairs(run, tmp_path):
     assert names["baselines"]["triples"] < names["baselines"]["pairs"] - 0.1
 
 
-def test_the_mean_is_of_the_real_steps(run):
+def test_every_real_step_is_asked_in_training(run):
     np.savez("own.npz", x_train=np.random.randn(9, 6, 3), y_train=np.arange(9) % 3,
              x_test=np.random.randn(9, 6, 3), y_test=np.arange(9) % 3,
              length_train=np.full(9, 6), length_test=np.arange(9) % 6 + 1)
-    write_with_solution("seq_classify.py",
-                        "    # The article's sequences are equally long",
-                        "    prediction = tf.nn.softmax(logit)")
+    write_with_solution("seq_classify.py", "    loss = tf.losses.sparse_softmax",
+                        "    decayed_rate = ")
     seq = run(os.path.abspath("seq_classify.py"), SEQ + "--data own.npz")
-    feed = {seq.data: seq.x_test, seq.length: seq.length_test}
-    output, mean = seq.sess.run([seq.output, seq.mean], feed)
-    for i, end in enumerate(seq.length_test):
-        np.testing.assert_allclose(mean[i], output[i, :end].mean(axis=0), atol=1e-6)
+    feed = {seq.data: seq.x_test, seq.length: seq.length_test, seq.target: seq.y_test}
+    chances, loss = seq.sess.run([seq.reading, seq.loss], feed)
+    asked = [chances[i, t, seq.y_test[i]]
+             for i, end in enumerate(seq.length_test) for t in range(end)]
+    assert loss == pytest.approx(-np.mean(np.log(asked)), rel=1e-5)
 
 
 def test_the_mended_word_is_the_likeliest_of_all(run):

@@ -164,7 +164,7 @@ def test_the_lesson_comes_first_and_the_picture_directly_before_its_use(script):
     text = read(script)
     setup = text.index("# %% Setup")
     saved_run = "# %% A saved run" in text
-    assert text[:setup].count("\n") < (97 if saved_run else 72)
+    assert text[:setup].count("\n") < (98 if saved_run else 73)
     if script != "char_rnn_cluster.py":
         use = text.index("picture = LivePicture(")
         assert use - text.index("class LivePicture:") < 4500 < use - setup
@@ -526,6 +526,13 @@ def test_a_closed_standard_output_and_error_end_nothing(tmp_path):
     done = subprocess.run(words, cwd=str(tmp_path), env=users_environment())
     assert done.returncode == 0
     assert is_whole_png(tmp_path / "echo_rnn.png")
+
+
+@each_script
+def test_datetime_is_there_before_numpys_c_code_loads_it(script):
+    # A Ctrl-C in that moment became "PyCapsule_Import could not import", and no line.
+    imports = cells(read(script))["Imports"]
+    assert imports.index("\nimport datetime") < imports.index("sys.excepthook")
 
 
 @each_script

@@ -689,11 +689,15 @@ def test_readmes_lines_read_an_image_in_the_session(run, capsys):
     seq = run("seq_classify.py", SMALL)
     image = np.uint8(255 * (1 - seq.x_test[7]))
     Image.fromarray(image).save("mine.png")
-    of_image, _ = readmes_lines("seq_classify.py")
+    of_image, _, halfway = readmes_lines("seq_classify.py")
     capsys.readouterr()
     exec(of_image, vars(seq))
     assert capsys.readouterr().out == f"{seq.answers[7]}\n"
     np.testing.assert_allclose(seq.mine, seq.x_test[7], atol=1 / 255)
+    exec(halfway, vars(seq))
+    readings = seq.sess.run(seq.reading, {seq.data: seq.x_test})[:, 13]
+    wrong = np.mean(readings.argmax(axis=1) != seq.y_test)  # asked after 14 rows
+    assert capsys.readouterr().out == f"{wrong}\n"
 
 
 def test_readmes_lines_make_data_of_a_table(run):
@@ -705,7 +709,7 @@ def test_readmes_lines_make_data_of_a_table(run):
             lines.append(f"{x},{y + (block % 3) * np.sin(t)},{z + 9.8},{activity}")
     with open("sensors.csv", "w") as file:
         file.write("\n".join(lines) + "\n")
-    _, of_table = readmes_lines("seq_classify.py")
+    _, of_table, _ = readmes_lines("seq_classify.py")
     exec(of_table, {})
     seq = run("seq_classify.py", LEARN)
     assert seq.names.tolist() == ["run", "sit", "walk"]

@@ -578,7 +578,7 @@ class LivePicture:
     Call is_due after each run of the session, plot if it says so, then draw. To plot
     and draw takes a fifth of the time at most, but for slow motion. After a Ctrl-C in
     the with block one more drawing is due, then is_due ends the block. (Python's own
-    way, to raise at once, fails where Tk is just calling us: it swallows the exception.)
+    way, to raise at once, fails where Tk is calling us: it swallows the exception.)
     """
 
     def __init__(self, name, file, size):

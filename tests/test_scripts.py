@@ -78,7 +78,7 @@ FACTS = {
         " | Sequence Classification",
         "curves": lambda run: {"loss": run.losses, "error": run.errors},
         "scopes": ["Simulating_Time_Steps", "Sequence_Classification"],
-        "short": "--num_epochs 2 --num_batches 9 --batch_size 4 --num_units 50"
+        "short": "--num_epochs 2 --num_batches 9 --batch_size 40 --num_units 50"
         " --num_layers 3 --truncated_backprop_length 7",
         "lines": r"Drawing digits|Epoch +\d error \S+% loss \S+, \d+ examples/s"
         r"|Without reading, always \d: error \S+%|Guessing costs 2\.30\d+ nats"
@@ -89,13 +89,13 @@ FACTS = {
         "headings": "Defining the Network | Simulating Time Steps | Sequence Labelling",
         "curves": lambda run: {"loss": run.losses, "error": run.errors},
         "scopes": ["Simulating_Time_Steps", "Sequence_Labelling"],
-        "short": "--num_epochs 2 --num_batches 9 --batch_size 4 --num_units 50"
+        "short": "--num_epochs 2 --num_batches 9 --batch_size 40 --num_units 50"
         " --num_layers 3 --truncated_backprop_length 6 --hidden_units 10",
         "lines": r"Epoch +\d error \S+% \(known words \S+%, new \S+%\), of words \S+%,"
         r" loss \S+, \d+ examples/s|Without reading, always \w: error \S+%"
         r"|Drawing words|\S+% if padding were a letter that is always read right"
         r"|output: .+ \(\?, \?, 50\)|42066 weights to learn|First batch: loss \d\.\d+"
-        r"|x_train \(72, 14, 128\) y_train \(72, 14\) x_test \(1000, 14, 128\)"
+        r"|x_train \(720, 14, 128\) y_train \(720, 14\) x_test \(1000, 14, 128\)"
         r"|Guessing costs 2\.\d+ nats",
     },
     "char_rnn_cluster.py": {"headings": ""},  # ours; tests/test_cluster.py runs it
@@ -677,8 +677,10 @@ def pictures(outputs):
 
 
 @each_with_picture
-def test_runs_cell_by_cell_in_a_notebook_and_again(script, tmp_path):
-    sources = list(cells(made_small(script)).values())
+def test_runs_in_a_notebook_by_cells_again_whole_and_by_percent_run(script, tmp_path):
+    small, path = made_small(script), os.path.join(ROOT, script)
+    flags = FACTS[script]["short"] + " --seed 2 --plot p.png"
+    sources = list(cells(small).values())
     (graph,) = [i for i, s in enumerate(sources) if "tf.reset_default_graph()" in s]
     (training,) = [i for i, s in enumerate(sources) if "\nwith picture" in s]
     leaks = """import gc
@@ -686,8 +688,13 @@ gc.collect()
 sessions = [each for each in gc.get_objects() if isinstance(each, tf.Session)]
 [sess.run(tf.trainable_variables()[0]).shape != (), len(sessions), plt.get_fignums()]
 """
-    *outputs, left = run_notebook(sources + sources[graph:] + [leaks], tmp_path)
+    *outputs, left, whole, by_run, seed = run_notebook(
+        sources + sources[graph:] + [leaks, small, f"%run {path} {flags}", "seed"],
+        tmp_path)
     assert left[0]["data"]["text/plain"] == "[True, 1, []]"
+    assert len(pictures(whole)) == 1 and not pictures(by_run)
+    assert (tmp_path / "p.png").exists()  # %run keeps its flags
+    assert seed[0]["data"]["text/plain"] == "2"
     with_pictures = [i for i, each in enumerate(outputs) if pictures(each)]
     assert with_pictures == [training, training + len(sources) - graph]
     # The live one's place is empty, and the last one stands at the end, where consoles
@@ -762,14 +769,3 @@ picture.show = lambda: setattr(picture, "output", of_mock)
              "of_mock": unittest.mock.Mock()}
     exec(compile(watched, script, "exec"), names)
     assert least <= len(pauses) <= least + 15
-
-
-@each_with_picture
-def test_runs_whole_in_one_cell_and_by_percent_run(script, tmp_path):
-    path, flags = os.path.join(ROOT, script), FACTS[script]["short"]
-    sources = [made_small(script), f"%run {path} {flags} --seed 2 --plot p.png", "seed"]
-    whole, by_run, seed = run_notebook(sources, tmp_path)
-    assert len(pictures(whole)) == 1
-    assert (tmp_path / "p.png").exists()  # %run keeps its flags
-    assert not pictures(by_run)
-    assert seed[0]["data"]["text/plain"] == "2"

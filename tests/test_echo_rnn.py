@@ -161,6 +161,19 @@ def test_remembered_tells_what_a_state_holds_and_nothing_else(run):
     assert (shares[[0, 1, 3, 4, 6, 7]] < 0.03).all() and shares.min() >= 0
 
 
+def test_remembered_is_a_share_of_the_variance(run):
+    """Half of this state's variance is that of a bit 3 steps ago, half is noise."""
+    echo = run("echo_rnn.py", SHORT)
+    numbers = np.random.RandomState(0)
+    x, recent = numbers.randint(0, 2, (5, 2000)), []
+    for start_idx in range(15, 1500, 15):
+        bits = x[:, np.arange(start_idx, start_idx + 15) - 3].T  # [steps, rows]
+        states = bits + numbers.normal(0, 0.5, bits.shape)
+        recent.append((x, start_idx, states[:, :, np.newaxis]))
+    echo.remembered.__globals__["state_size"] = 1
+    assert echo.remembered(recent)[3] == pytest.approx(0.5, abs=0.05)
+
+
 def test_remembered_does_not_take_a_rows_end_for_what_came_before_it(run):
     echo = run("echo_rnn.py", SHORT)
     x = np.random.RandomState(1).randint(0, 2, (5, 400))

@@ -333,7 +333,7 @@ def backward_pass(targets, xs, hs, ps):
 
 if is_training and not goes_on:
     loss, *_ = forward_pass(training[:num_steps], training[1 : num_steps + 1], hprev)
-    print(f"Before training, numpy's network costs {loss / num_steps:.4f} nats a"
+    print(f"Before training, section III's network costs {loss / num_steps:.4f} nats a"
           f" character; guessing costs ln {num_classes} = {np.log(num_classes):.4f}")
 
 
@@ -538,7 +538,7 @@ if model != "numpy":
 too_large = ("Out of memory: try a smaller --batch_size, --num_steps,"
              " --num_hidden_units or --num_layers")
 if model != "numpy":
-    # Two operations at a time, each in one thread: so small ones lose by being split.
+    # Two operations at a time, each in one thread: small ones lose by being split.
     config = tf.ConfigProto(intra_op_parallelism_threads=1,
                             inter_op_parallelism_threads=2)
     sess = tf.Session(config=config)
@@ -548,9 +548,9 @@ if model != "numpy":
         sys.exit(too_large)
 
 
-# %% Learning, validating and writing, whichever the program
-# step learns from a batch, score measures a text, sample writes one. After a training
-# these are what to play with.
+# %% Learning from a batch, whichever the program
+# step learns, and returns the state that the next batch is to begin with. As that is
+# numbers, no gradient goes back beyond it.
 def feed(batch_X, batch_y, state):
     """Return what to feed; state: None stands for zeros, which an epoch begins with."""
     feed_dict = {X: batch_X, y: batch_y}
@@ -588,6 +588,8 @@ def evaluate(batch_X, batch_y, state, rate=0):
     return sess.run([losses, final_state, train_step], feed_dict)[:2]
 
 
+# %% Validating and writing, whichever the program
+# score measures a text, sample writes one: what to play with after a training.
 def score(ids, rate=0):
     """Yield the nats of all characters of a text but the first, window by window.
 

@@ -73,7 +73,7 @@ num_epochs = flag("num_epochs", 100, "how often new data is made and gone throug
 total_series_length = flag("total_series_length", 50000, "time steps in that data")
 truncated_backprop_length = flag("truncated_backprop_length", 15, "steps in a batch")
 state_size = flag("state_size", 4, "numbers in which the network remembers")
-num_classes = flag("num_classes", 2, "different inputs: 2 are bits", low=2)
+num_classes = flag("num_classes", 2, "different inputs and echoes: 2 are bits", low=2)
 echo_step = flag("echo_step", 3, "time steps from an input to its echo")
 batch_size = flag("batch_size", 5, "rows of the data, all learned at the same time")
 learning_rate = flag("learning_rate", 0.3, "of Adagrad", low=1e-9)
@@ -216,11 +216,11 @@ print(f"Guessing costs ln {num_classes} = {np.log(num_classes):.6f} nats")
 # An epoch begins with a state of zeros, which knows nothing of the inputs before. How
 # much must its first batch cost?
 
-# An epoch begins with a state of zeros, which knows nothing of the inputs before. Their
-# echoes, the first echo_step ones of each row, are 0 in the first row and such inputs
-# in the others. The best on average is to guess each class as often as it comes: by
-# default 3 of 15 echoes cost 0.673 nats each, a batch 0.135. (The batches after it cost
-# more than they did before, since it has pulled at the weights for nothing.)
+# The echoes of those inputs, the first echo_step ones of each row, are 0 in the first
+# row and unknown bits in the others. The best on average is to guess each class as
+# often as it comes: by default 3 of 15 echoes cost 0.673 nats each, a batch 0.135. (The
+# batches after it cost more than they did before, since it has pulled at the weights
+# for nothing.)
 class_shares = np.full(num_classes, (batch_size - 1) / batch_size / num_classes)
 class_shares[0] += 1 / batch_size
 class_shares = class_shares[class_shares > 0]  # a single row has nothing but zeros

@@ -600,7 +600,7 @@ def plot():
 
 
 # %% Training
-# Each run goes on from the state in which the run before ended. Look at where the
+# Each sess.run goes on from the state in which the one before ended. Look at where the
 # network comes in among the naive forecasts.
 sess = tf.Session(config=config)  # stays open: play on with it
 sess.run(tf.global_variables_initializer())  # not the small weights any more

@@ -20,7 +20,7 @@ SCRIPTS = ["echo_rnn", "rnn_internals", "char_rnn", "seq_classify", "seq_label"]
 # Of what is folded the heading says so, but for these.
 FOLDED = ["Imports", "Visualizing the training", "Units over a text",
           "Watching it learn", "The picture: Fig 02, Fig 03 and the forecast",
-          "Learning, validating and writing, whichever the program"]
+          "Validating and writing, whichever the program"]
 METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3",
                            "language": "python"},
             "language_info": {"name": "python"}}

@@ -70,7 +70,7 @@ FACTS = {
         r"|(Checkpoints|the network after epoch 1 is) in char_rnn_1"
         r"|.+ is nowhere in the text looked at|Validation begins below training.+"
         r"|in which it learned.+|The first [Xy] begins with .{11}:( \d+){9}"
-        r"|Before training, numpy's network costs 4\.6.+ = 4\.6\d+",
+        r"|Before training, section III's network costs 4\.6.+ = 4\.6\d+",
         "leaves": ["char_rnn_1"],
     },
     "seq_classify.py": {
@@ -169,6 +169,12 @@ def test_the_lesson_comes_first_and_the_picture_directly_before_its_use(script):
         use = text.index("picture = LivePicture(")
         assert use - text.index("class LivePicture:") < 4650 < use - setup
         assert 'plot_file, (12, 6.3))' in text[use:]  # inches: it fits a small screen
+
+
+def test_the_cluster_validates_with_the_part_that_char_rnn_takes():
+    of_both = [re.findall(r"^validation = .+|^training, validation = .+", read(name),
+                          re.M) for name in ("char_rnn.py", "char_rnn_cluster.py")]
+    assert of_both[0] == of_both[1] and len(of_both[0]) == 2
 
 
 def test_functions_of_one_name_have_one_text():

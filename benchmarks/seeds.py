@@ -50,6 +50,9 @@ MINUTES = [
     " --average_decay 0.999",
     f"{MNIST} --num_batches 100 --decay 0.75",
     f"{MNIST} --num_batches 600 --decay 0.7 --shift 1",
+    "seq_classify.py --data mnist --num_units 256 --num_layers 2 --dropout 0.3"
+    " --batch_size 100 --learning_rate 0.002 --num_batches 600 --num_epochs 16"
+    " --decay 0.8 --shift 2",
 ]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -127,8 +127,7 @@ if logdir:
 
 
 # %% Do the constants fit together? Skip it at first.
-if predictions_file and os.path.realpath(data_name) == os.path.realpath(
-        predictions_file):
+if predictions_file and os.path.abspath(predictions_file) == os.path.abspath(data_name):
     parser.error(f"--predictions {predictions_file} would overwrite --data")
 if predictions_file:
     check_file("predictions", predictions_file, ".npz")

@@ -145,8 +145,7 @@ if truncated_backprop_length and (bidirectional or cell_type == "none"):
     parser.error("--truncated_backprop_length needs a --cell that reads one way")
 if split == "folds" and data_name != "ocr":
     parser.error("--split folds needs --data ocr")
-if predictions_file and os.path.realpath(data_name) == os.path.realpath(
-        predictions_file):
+if predictions_file and os.path.abspath(predictions_file) == os.path.abspath(data_name):
     parser.error(f"--predictions {predictions_file} would overwrite --data")
 if predictions_file:
     check_file("predictions", predictions_file, ".npz")

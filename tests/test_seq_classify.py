@@ -610,6 +610,7 @@ def test_what_is_no_npz_gets_one_line(script, refused, tmp_path):
     ("--predictions said.txt", "--predictions said.txt does not end in .npz"),
     ("--predictions own.npz/said.npz", "--predictions own.npz/said.npz: "),
     ("--predictions own.npz", "--predictions own.npz would overwrite --data"),
+    ("--predictions ./own.npz", "--predictions ./own.npz would overwrite --data"),
 ])
 def test_flags_that_own_data_do_not_fit_get_one_line(flags, fault, script, refused):
     np.savez("own.npz", **arrays_of(script))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,19 +26,50 @@ def pipes():
     signal.signal(signal.SIGPIPE, before)
 
 
+def load_tensorflow():
+    """Import it as the scripts do, whatever warnings a first import gives."""
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow.compat.v1 as tf
+    return tf
+
+
+def leave_out_the_slow_parts(patch):
+    """Draw no file, and run graphs as they are built, until the patch is undone.
+
+    They take most of a short run: before a session first runs a graph, it writes
+    another, faster one.
+    """
+    tf = load_tensorflow()
+    start_session = tf.Session.__init__
+
+    def start(session, target="", graph=None, config=None):
+        config = config or tf.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        start_session(session, target, graph, config)
+
+    patch.setattr(tf.Session, "__init__", start)
+    patch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Return a function that runs a script as a reader does; it returns its names.
+    """Return a function that runs a script here; it returns the script's names.
 
-    name: of a script here, or a path; flags: one string, or a list of words.
+    name: of a script here, or a path; flags: one string, or a list of words; whole: as
+    a reader's run, else without the slow parts.
     """
     monkeypatch.chdir(tmp_path)
 
-    def run_script(name, flags=""):
+    def run_script(name, flags="", whole=False):
         path = os.path.join(ROOT, name)
         words = flags.split() if isinstance(flags, str) else flags
         monkeypatch.setattr(sys, "argv", [path, *words])
-        return SimpleNamespace(**runpy.run_path(path, run_name="__main__"))
+        with pytest.MonkeyPatch.context() as patch:
+            if not whole:
+                leave_out_the_slow_parts(patch)
+            return SimpleNamespace(**runpy.run_path(path, run_name="__main__"))
 
     return run_script
 

@@ -28,10 +28,8 @@ each_network = pytest.mark.parametrize("model", ["manual", "rnn", "gru", "lstm"]
 
 
 @pytest.fixture(autouse=True)
-def text(tmp_path, monkeypatch):
-    """A text; and no time for pictures, which take two thirds of a tiny run."""
+def text(tmp_path):
     (tmp_path / "text.txt").write_bytes(TEXT.encode())
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +45,7 @@ def trained(tmp_path_factory):
                     f.write(TEXT)
                 flags = (TINY + "--temperature 0 --prime bca --model " + model).split()
                 patch.setattr(sys, "argv", [SCRIPT, *flags])
+                patch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
                 runs[model] = SimpleNamespace(**runpy.run_path(SCRIPT))
         return runs[model]
 
@@ -814,15 +813,14 @@ def test_a_score_learns_from_each_window_once_it_is_scored(run, tmp_path, capsys
     assert np.mean(losses) == pytest.approx(told[1], abs=2e-3)  # without the last three
 
 
-def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
+def test_a_saved_run_looks_at_another_text(run, tmp_path, capsys):
     names = run("char_rnn.py", TINY + "--num_epochs 2")
     (tmp_path / "new.txt").write_text(TEXT[100:400])
     os.remove("p.png")
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        run("char_rnn.py", "--score new.txt --plot of_it.png --pattern [abc]+")
+        run("char_rnn.py", "--score new.txt --plot of_it.png --pattern [abc]+",
+            whole=True)
     out = capsys.readouterr().out
     assert is_whole_png("of_it.png") and "follows [abc]+ (correlation " in out
     assert "[abc]" not in "".join(names.sentences) and "remembers" in out

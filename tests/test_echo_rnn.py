@@ -451,7 +451,7 @@ def test_slow_motion_lasts_until_it_has_learned_within_a_bound(
 
 
 def test_what_is_saved_at_last_is_what_was_drawn_at_last(run, tmp_path):
-    echo = run("echo_rnn.py", SHORT)
+    echo = run("echo_rnn.py", SHORT, whole=True)
     echo.figure.savefig("again.png", dpi=200)
     assert (tmp_path / "p.png").read_bytes() == (tmp_path / "again.png").read_bytes()
 

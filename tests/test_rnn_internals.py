@@ -319,7 +319,8 @@ def test_5_seeds_forecast_better_than_all_naive_ones(run):
 
 
 def test_picture_has_the_numbers_the_errors_and_the_forecast(run, tmp_path):
-    rnn = run("rnn_internals.py", "--num_epochs 3 --series_length 500 --plot p.png")
+    flags = "--num_epochs 3 --series_length 500 --plot p.png"
+    rnn = run("rnn_internals.py", flags, whole=True)
     texts = [text.get_text() for text in rnn.axes.texts]
     for value in rnn.states[0].ravel():
         assert f"{value:.2f}" in texts

@@ -7,12 +7,11 @@ import hashlib
 import os
 import re
 import signal
-import warnings
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT, numpy_cell
+from conftest import ROOT, load_tensorflow, numpy_cell
 from PIL import Image
 
 SMALL = ("--num_epochs 2 --num_batches 3 --batch_size 4 --num_units 5 --num_layers 2"
@@ -52,15 +51,6 @@ def random_weights(tf, sess):
         weights.append(numbers.normal(0, 0.5, variable.shape.as_list()))
         variable.load(weights[-1], sess)
     return weights
-
-
-def load_tensorflow():
-    """Import it as the scripts do, whatever warnings a first import gives."""
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow.compat.v1 as tf
-    return tf
 
 
 def spy_on_feeds(monkeypatch):

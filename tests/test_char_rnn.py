@@ -995,7 +995,7 @@ def test_two_runs_started_together_have_a_folder_each(start, tmp_path):
 
 def test_ctrl_c_says_what_is_kept_and_leaves_no_empty_folder(start, tmp_path):
     training = start("char_rnn.py", TINY + "--batch_size 1 --num_steps 1"
-                     " --num_batches 1000000 --num_layers 9 --num_hidden_units 500")
+                     " --model manual --num_layers 1 --num_hidden_units 3000")
     training.wait_for("Picture in")
     training.interrupt()
     _, out, err = training.end()

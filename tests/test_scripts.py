@@ -19,7 +19,13 @@ import unittest.mock
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT, is_of_the_start, is_whole_png, users_environment
+from conftest import (
+    ROOT,
+    is_of_the_start,
+    is_whole_png,
+    leave_out_the_slow_parts,
+    users_environment,
+)
 from nbclient import NotebookClient
 
 SCRIPTS = sorted(os.path.basename(p) for p in glob.glob(os.path.join(ROOT, "*.py")))
@@ -761,6 +767,7 @@ def test_the_first_steps_are_in_slow_motion_in_a_notebook(
         script, flags, least, monkeypatch, tmp_path):
     """The pauses for the eye are counted."""
     pauses = []
+    leave_out_the_slow_parts(monkeypatch)
     monkeypatch.setattr(time, "sleep", pauses.append)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [script, *flags.split()])

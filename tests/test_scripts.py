@@ -329,8 +329,10 @@ def test_a_file_that_may_not_be_written_is_refused_and_a_folder_is_made(
     assert "Permission denied" in refused("echo_rnn.py", "--plot old.png")
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    run("echo_rnn.py", FACTS["echo_rnn.py"]["short"] + " --plot images/of/echo.PNG")
+    flags = FACTS["echo_rnn.py"]["short"] + " --plot images/of/echo.PNG"
+    run("echo_rnn.py", flags, whole=True)
     assert os.listdir("images/of") == ["echo.PNG"]
+    assert is_whole_png("images/of/echo.PNG")
 
 
 @pytest.mark.parametrize("script, files", [("char_rnn.py", ["p.png"]),

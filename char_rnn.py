@@ -108,7 +108,8 @@ num_layers = flag("num_layers", 1 if III else 2, "cells on top of each other")
 learning_rate = flag("learning_rate", 0.1 if III else 0.002, "at first, or where a run"
                      " goes on", low=1e-9)
 decay_rate = flag("decay_rate", 1.0 if III else 0.97, "factor on it an epoch", low=1e-9)
-max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 1e-9)
+max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it; in III"
+                         " each number is", 1e-9)
 # The article's is 0.5.
 dropout = flag("dropout", 0.0, "part of each cell's outputs hidden in training", low=0)
 temperature = flag("temperature", 1.0, "of writing; 0: the likeliest always", low=0)
@@ -247,7 +248,7 @@ training, validation = np.split(raw_data, [len(text) * 9 // 10])
 validation = validation[: max(1, num_batches // 9) * batch_size * num_steps + 1]
 
 
-# In the article's later program BATCH_SIZE is a row's length, here it is the rows.
+# In the article's section IV BATCH_SIZE is a row's length, here it is the rows.
 def generate_batch(raw_data, part=0, parts=1):
     """Yield X and y, one character later: windows whose rows go on where they ended.
 
@@ -284,7 +285,7 @@ if is_training and not goes_on:
 # %% III. Backpropagation
 # The article's first program is numpy alone, with every gradient by hand. Its weights
 # begin so small that it guesses evenly.
-tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+tf.reset_default_graph()  # to run cells again, begin with this one
 np.random.seed(seed)
 tf.set_random_seed(seed)
 Wxh = np.random.randn(num_hidden_units, num_classes) * 0.01
@@ -492,7 +493,8 @@ if model != "numpy":
             average = tf.train.ExponentialMovingAverage(average_decay, global_step)
             averaging = [average.apply(trainable_vars)]
             averages = [average.average(w) for w in trainable_vars]
-        # Averages first, since dynamic_rnn reads its weights only once a step.
+        # Averages first, of the weights before the update. After it, some would be old:
+        # what dynamic_rnn has once read of its cells' weights stays so in a run.
         with tf.control_dependencies(averaging):
             train_step = optimizer.apply_gradients(
                 zip(grads, trainable_vars), global_step)
@@ -517,8 +519,7 @@ if model != "numpy":
                 logits < tf.nn.top_k(logits, likeliest).values[:, -1:],
                 logits - np.inf, logits), lambda: logits)
             drawn = tf.random.stateless_categorical(
-                logits / hotness,  # the article's section V divides the probabilities
-                1, [sampling_seed, offset + i], tf.int32)[0]
+                logits / hotness, 1, [sampling_seed, offset + i], tf.int32)[0]
             next_char = given[:, i]
             char = tf.where(next_char < 0, drawn, next_char)
             return i + 1, char, state, chars.write(i, char)
@@ -595,8 +596,8 @@ def score(ids, rate=0):
 
     It is read in rows side by side. Each begins 100 characters or more before its own;
     those only the row above counts. By then so little is left of a state of zeros that
-    the rest costs what it would in a single row. rate: learn from each window once it
-    is scored, in a single row.
+    the rest costs what it would in a single row. With a rate evaluate learns from each
+    window once it is scored, and there is a single row.
     """
     faded = -(-100 // num_steps) * num_steps
     rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)
@@ -618,7 +619,7 @@ def validate():
     validation_losses = []
     for window_losses in score(validation):
         validation_losses.append(window_losses)
-        picture.answer()
+        picture.flush_events()
     return np.mean(np.concatenate(validation_losses), dtype=float)
 
 
@@ -764,7 +765,7 @@ def look_inside(read_ids):
         first_losses.append(read_windows(batch_X, batch_y, None)[0])
         *seen_here, state = read_windows(batch_X, batch_y, state)
         seen.append(seen_here)
-        picture.answer()
+        picture.flush_events()
     by_lag = np.mean(lengths, axis=(0, 1))[::-1]
     by_read = np.mean(first_losses, axis=(0, 1))
     return by_lag, by_read, [np.concatenate(part, axis=1) for part in zip(*seen)]
@@ -1067,7 +1068,7 @@ class LivePicture:
 
     def __enter__(self):
         self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_answer = 0
+        self.next_time = self.next_flush = 0
         self.end_of_slow_motion = self.start + 15
         self.interrupted = self.is_over = False
         self.output = None
@@ -1086,15 +1087,15 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def answer(self):
+    def flush_events(self):
         """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_answer:
+        if self.is_open() and time.perf_counter() > self.next_flush:
             self.figure.canvas.flush_events()
-            self.next_answer = time.perf_counter() + 0.05
+            self.next_flush = time.perf_counter() + 0.05
 
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.answer()
+        self.flush_events()
         if self.is_over:
             raise KeyboardInterrupt
         self.is_over = self.interrupted  # what there is by now is drawn first

@@ -7,10 +7,10 @@ learn from a part of the text each. All have one command, each its task in TF_CO
         "worker": ["10.0.0.3:2222"]}, "task": {"type": "ps", "index": 0}}'
     python char_rnn_cluster.py --data shakespeare
 
-The chief, or else worker 0, validates and saves: char_rnn.py --checkpoint_dir
+The chief, or else worker 0, validates and saves: char_rnn.py --resume --checkpoint_dir
 char_rnn_cluster goes on. A lost machine is started again by its command; Ctrl-C on the
 chief ends all. Trusted networks only: who reaches a port can run anything. Expect one
-worker to learn what char_rnn.py learns, two to read twice as fast and learn a bit less.
+worker to learn what char_rnn.py learns, two a bit less, at up to twice the speed.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -86,7 +86,8 @@ max_gradient_norm = flag("max_gradient_norm", 5.0, "longer ones are cut to it", 
 data = flag("data", "python", "or a FILE, or shakespeare, the article's, downloaded")
 num_batches = flag("num_batches", 2000, "of a machine in an epoch, at most: the next"
                    " epoch reads on in a longer text")
-seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
+seed = flag("seed", 1, "the same seed gives one worker the same numbers", low=0,
+            high=2**32)
 checkpoint_dir = flag("checkpoint_dir", "char_rnn_cluster", "to save and go on in")
 patience = flag("patience", 300, "seconds without an answer after which to give up")
 # Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
@@ -378,7 +379,10 @@ if chief:
         lambda each: each.name, [losses, initial_state, final_state])
 
     def evaluate(batch_X, batch_y, state, rate=0):
-        """Return the losses, [rows, num_steps], and the last state; learn nothing."""
+        """Return the losses, [rows, num_steps], and the last state.
+
+        Nothing is learned here, whatever the rate, which is for char_rnn.py.
+        """
         global last_answer
         last_answer = time.perf_counter()  # nobody is waited for
         feed_dict = {X.name: batch_X, y.name: batch_y}
@@ -392,8 +396,8 @@ def score(ids, rate=0):
 
     It is read in rows side by side. Each begins 100 characters or more before its own;
     those only the row above counts. By then so little is left of a state of zeros that
-    the rest costs what it would in a single row. rate: learn from each window once it
-    is scored, in a single row.
+    the rest costs what it would in a single row. With a rate evaluate learns from each
+    window once it is scored, and there is a single row.
     """
     faded = -(-100 // num_steps) * num_steps
     rows = 1 if rate else min(batch_size, len(ids) // (2 * faded) + 1)
@@ -507,7 +511,9 @@ end = tf.group(*[each.assign("ended") for each in notices])
 hooks = []
 if synchronous:
     hooks.append(optimizer.make_session_run_hook(chief))
-    threading.excepthook = lambda args: (  # not of its queue, which is cut off
+    # Each update puts tokens into a queue, and a worker goes on when it has taken one.
+    # What fills the queue is cut off at the end, and that is no error.
+    threading.excepthook = lambda args: (
         args.exc_type is tf.errors.CancelledError or sys.excepthook(*args[:3]))
     with tf.control_dependencies([end]):  # who waits for an update need wait no longer
         end = optimizer.get_init_tokens_op()
@@ -533,7 +539,8 @@ with tf.train.MonitoredSession(creator, hooks, stop_grace_period_secs=1) as sess
         feed_dict = {X: batch_X, y: batch_y}
         if state is not None:
             feed_dict[initial_state] = state
-        patience_ms = patience * 100 if synchronous else 0  # 0: for ever
+        # An update waits for each one's part: after a tenth of the patience, try anew.
+        patience_ms = patience * 1000 // 10 if synchronous else 0  # 0: for ever
         try:
             loss, state, done, notice = sess.run(
                 step, feed_dict, tf.RunOptions(timeout_in_ms=patience_ms))

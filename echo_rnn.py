@@ -150,7 +150,7 @@ print("Echoes", *y[0, :12])
 # %% Building the computational graph
 # What follows computes nothing yet, it says what follows from what. Numbers come with
 # sess.run, in the last cell.
-tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+tf.reset_default_graph()  # to run cells again, begin with this one
 np.random.seed(seed)
 
 # %% Variables and placeholders
@@ -252,7 +252,7 @@ def hangs_on(feed_dict):
         is_asked = np.arange(truncated_backprop_length) == step
         _pull = sess.run(pull, {**feed_dict, asked: is_asked})
         lengths.append(np.median(np.abs(_pull), axis=0))
-        picture.answer()
+        picture.flush_events()
     return np.array(lengths)
 
 
@@ -377,7 +377,7 @@ class LivePicture:
 
     def __enter__(self):
         self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_answer = 0
+        self.next_time = self.next_flush = 0
         self.end_of_slow_motion = self.start + 15
         self.interrupted = self.is_over = False
         self.output = None
@@ -396,15 +396,15 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def answer(self):
+    def flush_events(self):
         """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_answer:
+        if self.is_open() and time.perf_counter() > self.next_flush:
             self.figure.canvas.flush_events()
-            self.next_answer = time.perf_counter() + 0.05
+            self.next_flush = time.perf_counter() + 0.05
 
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.answer()
+        self.flush_events()
         if self.is_over:
             raise KeyboardInterrupt
         self.is_over = self.interrupted  # what there is by now is drawn first

@@ -180,13 +180,13 @@ print("The batch (Fig 01)", *batch.tolist(), sep="\n  ")
 # %% Processing a batch
 # A line is read step by step, and the state that a step makes goes into the next one.
 # The last one is all that is left of the line.
-def process_batch(kernel):
+def process_batch(kernel, bias):
     """Return all states, [batch_size, 1 + number_of_steps, rnn_size]."""
     S = np.zeros((batch_size, rnn_size))  # S_initial
     states = [S]
     for t in range(number_of_steps):
         # The article takes line after line. No line needs another: all go side by side.
-        _, _, S = process_step(batch[:, t], S, kernel)
+        _, _, S = process_step(batch[:, t], S, kernel, bias)
         states.append(S)
     return np.stack(states, axis=1)
 
@@ -194,10 +194,11 @@ def process_batch(kernel):
 # %% Processing a single line of input
 # This is all there is to the cell: the new state is made of the input and of the old
 # state, by the same weights at each step.
-def process_step(x, S, kernel):
+def process_step(x, S, kernel, bias):
     """Return i_w x, h_w S and the new state they make: Fig 04 and Fig 06.
 
-    x: [batch_size, number_of_features]; S and what is returned: [batch_size, rnn_size].
+    x: [batch_size, number_of_features]; S and what is returned: [batch_size, rnn_size];
+    kernel: [number_of_features + rnn_size, rnn_size], i_w above h_w; bias: [rnn_size].
     """
     i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
     i_w_x = x @ i_w
@@ -208,7 +209,7 @@ def process_step(x, S, kernel):
 # %% Coming back to the 2 lines of code
 # TensorFlow's two lines do the same. The walk by hand stands below beside their
 # numbers, and what the article says of them is checked.
-tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+tf.reset_default_graph()  # to run cells again, begin with this one
 tf.set_random_seed(seed)
 np.random.seed(seed)
 with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell today
@@ -220,11 +221,11 @@ with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell t
     val1, state = tf.nn.dynamic_rnn(cell, inputs, initial_state=S_initial)
 
 # TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
-# their sum. Larger weights than these would drive every tanh to -1 or 1.
+# their sum. Much larger weights would drive most of the tanh to -1 or 1.
 limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
 kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
 bias = np.random.uniform(-limit, limit, [rnn_size])
-states = process_batch(kernel)  # [batch_size, 1 + number_of_steps, rnn_size]
+states = process_batch(kernel, bias)  # [batch_size, 1 + number_of_steps, rnn_size]
 
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
@@ -236,7 +237,7 @@ with tf.Session(config=config) as sess:
 
 print("\nThe first line by hand, step by step; each unit has its column")
 for t in range(min(5, number_of_steps)):
-    i_w_x, h_w_S, new_S = process_step(batch[:, t], states[:, t], kernel)
+    i_w_x, h_w_S, new_S = process_step(batch[:, t], states[:, t], kernel, bias)
     print("Time step", f"t+{t}:" if t else "t:", "x =", batch[0, t])
     for name, values in [
         ("i_w x", i_w_x[0]), ("h_w S", h_w_S[0]), ("bias", bias),
@@ -268,7 +269,7 @@ def check(claim, one, other, are_same=True):
 
 print("\nIs it so? The largest difference over all lines, steps and units")
 check("val1 is this walk over all lines", _val1, states[:, 1:])
-h_w_first = process_batch(np.roll(kernel, -rnn_size, axis=0))
+h_w_first = process_batch(np.roll(kernel, -rnn_size, axis=0), bias)
 check("... and is not, were the kernel h_w above i_w", _val1, h_w_first[:, 1:],
       are_same=False)
 check("val1[:, -1] is state: no output weights", _val1[:, -1], _state)
@@ -435,7 +436,7 @@ class LivePicture:
 
     def __enter__(self):
         self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_answer = 0
+        self.next_time = self.next_flush = 0
         self.end_of_slow_motion = self.start + 15
         self.interrupted = self.is_over = False
         self.output = None
@@ -454,15 +455,15 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def answer(self):
+    def flush_events(self):
         """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_answer:
+        if self.is_open() and time.perf_counter() > self.next_flush:
             self.figure.canvas.flush_events()
-            self.next_answer = time.perf_counter() + 0.05
+            self.next_flush = time.perf_counter() + 0.05
 
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.answer()
+        self.flush_events()
         if self.is_over:
             raise KeyboardInterrupt
         self.is_over = self.interrupted  # what there is by now is drawn first
@@ -583,7 +584,7 @@ def measure(epochs):
         feed[inputs] = [past[start : start + 100]]
         _Output, feed[S_initial] = sess.run([Output, state], feed)
         outputs.append(_Output[0])
-        picture.answer()
+        picture.flush_events()
     network_errors.append(held_out_error(np.concatenate(outputs)))
     epochs_measured.append(epochs)
 

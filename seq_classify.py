@@ -69,7 +69,8 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
-# The article's constants, under its names. Each is a flag, too: --num_layers 2.
+# The constants of the article and of its "complete gist", under their names. Each is a
+# flag, too: --num_layers 2.
 num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 3, "layers of cells, one on top of another")
 train_dropout = flag("dropout", 0.5, "share of a layer's outputs to drop", 0, 1)
@@ -254,7 +255,7 @@ class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
 # %% Defining the Network
 # Layers of cells, each reading what the one below puts out. In training a part of those
 # outputs is dropped, so that no unit is relied on alone.
-tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+tf.reset_default_graph()  # to run cells again, begin with this one
 np.random.seed(seed)
 tf.set_random_seed(seed)
 with tf.name_scope("Defining_the_Network"):
@@ -507,7 +508,7 @@ class LivePicture:
 
     def __enter__(self):
         self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_answer = 0
+        self.next_time = self.next_flush = 0
         self.end_of_slow_motion = self.start + 15
         self.interrupted = self.is_over = False
         self.output = None
@@ -526,15 +527,15 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def answer(self):
+    def flush_events(self):
         """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_answer:
+        if self.is_open() and time.perf_counter() > self.next_flush:
             self.figure.canvas.flush_events()
-            self.next_answer = time.perf_counter() + 0.05
+            self.next_flush = time.perf_counter() + 0.05
 
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.answer()
+        self.flush_events()
         if self.is_over:
             raise KeyboardInterrupt
         self.is_over = self.interrupted  # what there is by now is drawn first
@@ -723,7 +724,7 @@ def predict(x, lengths):
     for start_idx in range(0, len(x), size):
         part = slice(start_idx, start_idx + size)
         parts.append(sess.run(prediction, {data: x[part], length: lengths[part]}))
-        picture.answer()
+        picture.flush_events()
     return np.concatenate(parts)
 
 
@@ -752,7 +753,7 @@ def what_tips(x, lengths):
 
 def look_at_images():
     """Return what it thinks of the examples, and what would tip answers, of more."""
-    picture.answer()
+    picture.flush_events()
     start = time.perf_counter()
     shown = {data: x_test[examples], length: length_test[examples]}
     _reading = sess.run(reading, shown)

@@ -71,7 +71,8 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
-# The article's constants, under its names. Each is a flag, too: --num_layers 2.
+# The constants of the article and of its "complete gist", under their names. Each is a
+# flag, too: --num_layers 2.
 num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 1, "layers of cells, one on top of another; in the "
                   "article 3")
@@ -284,7 +285,7 @@ class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
 # %% Defining the Network
 # Layers of cells, each reading what the one below puts out. In training a part of those
 # outputs is dropped, so that no unit is relied on alone.
-tf.reset_default_graph()  # from here on, cells can be run again as often as you like
+tf.reset_default_graph()  # to run cells again, begin with this one
 np.random.seed(seed)
 tf.set_random_seed(seed)
 
@@ -595,7 +596,7 @@ class LivePicture:
 
     def __enter__(self):
         self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_answer = 0
+        self.next_time = self.next_flush = 0
         self.end_of_slow_motion = self.start + 15
         self.interrupted = self.is_over = False
         self.output = None
@@ -614,15 +615,15 @@ class LivePicture:
     def is_open(self):
         return self.window and plt.fignum_exists(self.figure.number)
 
-    def answer(self):
+    def flush_events(self):
         """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_answer:
+        if self.is_open() and time.perf_counter() > self.next_flush:
             self.figure.canvas.flush_events()
-            self.next_answer = time.perf_counter() + 0.05
+            self.next_flush = time.perf_counter() + 0.05
 
     def is_due(self, slow_motion=False):
         """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.answer()
+        self.flush_events()
         if self.is_over:
             raise KeyboardInterrupt
         self.is_over = self.interrupted  # what there is by now is drawn first
@@ -787,7 +788,7 @@ def predict(x, lengths):
     for start_idx in range(0, len(x), size):
         part = slice(start_idx, start_idx + size)
         parts.append(sess.run(prediction, {data: x[part], length: lengths[part]}))
-        picture.answer()
+        picture.flush_events()
     return np.concatenate(parts)
 
 
@@ -802,7 +803,7 @@ def look_at_words():
     The latter: of the letter in the middle of each, the mean length of d lead / d x of
     the letters around it.
     """
-    picture.answer()
+    picture.flush_events()
     start = time.perf_counter()
     lengths = length_test[shown]
     _asked = (lengths - 1) // 2

@@ -55,14 +55,14 @@ def introduction(name, docstring):
     """Return the docstring in Markdown: a title, links, and how to run it."""
     title, _, rest = docstring.partition("\n")
     rest = re.sub(r"https://\S+?(?=[.,;]?(\s|$))", r"<\g<0>>", rest)
-    rest = re.sub(r"benchmarks/\w+\.py", r"[\g<0>](../benchmarks/README.md)", rest)
+    rest = re.sub(r"benchmarks/\w+\.py", r"[\g<0>](../\g<0>)", rest)
     return f"""# {title.rstrip(".")}
 {rest}
 
 This is [{name}.py](../{name}.py), cell by cell, with what it prints and draws: to be
 read as a [page]({name}.md), to be run as a [notebook]({name}.ipynb), where a constant
 is changed by its default in Setup. What is folded, or named "Skip it at first", is
-machinery or drawing, and no part of the lesson. What to try: [README](../README.md)."""
+for a second reading. What to try: [README](../README.md)."""
 
 
 def make(name):

@@ -376,8 +376,8 @@ def test_window_and_ctrl_c_wait_for_few_and_small_runs_of_the_session(script, ru
     before, after = read(script).split(made)
     line, rest = after.split("\n", 1)
     watched = f"""{before}{made}{line}
-runs, answer, run_session = [[]], picture.answer, tf.Session.run
-picture.answer = lambda: (runs.append([]), answer())
+runs, flush, run_session = [[]], picture.flush_events, tf.Session.run
+picture.flush_events = lambda: (runs.append([]), flush())
 
 
 def run_noted(self, fetches, feed_dict=None, *args, **kwargs):

@@ -1,6 +1,6 @@
 """Run the comparisons of benchmarks/README.md and write their tables there anew.
 
-    python benchmarks/all.py          # all but the longer commands
+    python benchmarks/all.py          # all but --minutes and --long
     python benchmarks/all.py seq      # only the commands with this in them
     python benchmarks/all.py long
 

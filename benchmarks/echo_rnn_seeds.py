@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import runpy
 import sys
+import tempfile
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,9 +28,10 @@ LIMITS = [
 
 def losses_at_the_end(flags, seed):
     """Return for each epoch the mean loss of its last 100 batches, in nats."""
-    Figure.savefig = lambda *_: None  # nothing is drawn
-    sys.argv = [ECHO_RNN, *flags.split(), "--seed", str(seed), "--plot", "unused.png"]
-    with contextlib.redirect_stdout(None):
+    Figure.savefig = lambda *_, **__: None  # nothing is drawn
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        sys.argv = [ECHO_RNN, *flags.split(), "--seed", str(seed),
+                    "--plot", os.path.join(folder, "unused.png")]
         run = runpy.run_path(ECHO_RNN)
     by_epoch = np.reshape(run["loss_list"], (run["num_epochs"], -1))
     return by_epoch[:, -100:].mean(axis=1)

@@ -11,10 +11,10 @@ windows makes more and noisier updates on them.
 """
 import argparse
 import contextlib
-import io
 import os
 import runpy
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
@@ -32,13 +32,13 @@ lengths = range(1, 13)
 
 def final_loss(echo_step, truncated_backprop_length, seed, num_epochs):
     """Train without drawing; return the mean loss of the last half epoch, in nats."""
-    plt.Figure.savefig = lambda *_: None
-    sys.argv = [
-        ECHO_RNN, f"--echo_step={echo_step}", f"--seed={seed}", "--plot=unused.png",
-        f"--truncated_backprop_length={truncated_backprop_length}",
-        f"--num_epochs={num_epochs}",
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
+    plt.Figure.savefig = lambda *_, **__: None
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        sys.argv = [
+            ECHO_RNN, f"--echo_step={echo_step}", f"--seed={seed}",
+            f"--truncated_backprop_length={truncated_backprop_length}",
+            f"--num_epochs={num_epochs}", f"--plot={folder}/unused.png",
+        ]
         loss_list = runpy.run_path(ECHO_RNN)["loss_list"]
     return np.mean(loss_list[-(len(loss_list) // num_epochs // 2):])
 

@@ -1,6 +1,7 @@
 """echo_rnn.py against numpy, against its article's claims, and as a person runs it."""
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 import pytest
 from conftest import ROOT, is_whole_png
+from matplotlib.figure import Figure
 
 SHORT = "--num_epochs 1 --total_series_length 2000 --plot p.png"
 LEARNED = 0.02  # nats, mean of the last 100 batches
@@ -312,6 +314,22 @@ def test_it_learns_where_the_gradient_reaches_the_echoed_bit(run, length):
         flags = f"--truncated_backprop_length {length} --seed {seed} --num_epochs 2"
         loss = np.mean(run("echo_rnn.py", flags + " --plot p.png").loss_list[-1000:])
         assert loss < LEARNED if length > 3 else loss > 0.6
+
+
+@pytest.mark.parametrize("program, train, arguments", [
+    ("images/echo_truncation.py", "final_loss", [1, 4, 1, 2]),
+    ("benchmarks/echo_rnn_seeds.py", "losses_at_the_end",
+     ["--num_epochs 2 --echo_step 1 --truncated_backprop_length 4", 1]),
+])
+def test_the_programs_that_train_it_many_times_can(
+        program, train, arguments, monkeypatch, tmp_path):
+    """Echoes of one step are learned in two epochs: 0.0001 nats with 5 seeds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [""])  # they replace both
+    monkeypatch.setattr(Figure, "savefig", Figure.savefig)
+    names = runpy.run_path(os.path.join(ROOT, program))
+    assert np.ravel(names[train](*arguments))[-1] < LEARNED
+    assert os.listdir(".") == []
 
 
 def test_picture_shows_losses_and_edge_aligned_bars(run):

@@ -4,7 +4,7 @@
     python benchmarks/seeds.py --drawn    # what needs no download, and its time
     python benchmarks/seeds.py --predict  # the answers of "Predict, then run"
     python benchmarks/seeds.py --minutes  # the best in 1, 5 and 20 minutes: 2 hours
-    python benchmarks/seeds.py --long     # the longest commands: 2 to 3 hours
+    python benchmarks/seeds.py --long     # the longest commands: 1 to 2 hours
 """
 import argparse
 import os

@@ -6,6 +6,7 @@
 Learned: the last 100 batches of an epoch cost less than 0.02 nats on average.
 """
 import contextlib
+import io
 import multiprocessing
 import os
 import runpy
@@ -29,7 +30,8 @@ LIMITS = [
 def losses_at_the_end(flags, seed):
     """Return for each epoch the mean loss of its last 100 batches, in nats."""
     Figure.savefig = lambda *_, **__: None  # nothing is drawn
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, quiet:
         sys.argv = [ECHO_RNN, *flags.split(), "--seed", str(seed),
                     "--plot", os.path.join(folder, "unused.png")]
         run = runpy.run_path(ECHO_RNN)

@@ -24,7 +24,7 @@ def is_due(slow_motion):
 def keep_frame():
     if names.get("loss_list"):  # else it is the empty picture before the training
         image = io.BytesIO()
-        names["figure"].savefig(image, dpi=75)
+        picture.figure.savefig(image, dpi=75)
         frame = Image.open(image).convert("RGB")
         frames.append(frame.quantize(64, method=Image.Quantize.FASTOCTREE))
 
@@ -35,7 +35,7 @@ sys.argv = [ECHO_RNN, "--plot", "unused.png"]
 names = {"__file__": ECHO_RNN, "__doc__": __doc__}
 exec(compile(cells, ECHO_RNN, "exec"), names)
 picture = names["picture"]
-picture.is_due, picture.draw, picture.save = is_due, keep_frame, lambda: None
+picture.is_due, picture.draw = is_due, keep_frame
 exec(compile(heading + training, ECHO_RNN, "exec"), names)
 
 path = os.path.join(HERE, "echo_rnn.gif")

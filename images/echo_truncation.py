@@ -11,6 +11,7 @@ windows makes more and noisier updates on them.
 """
 import argparse
 import contextlib
+import io
 import os
 import runpy
 import sys
@@ -33,7 +34,8 @@ lengths = range(1, 13)
 def final_loss(echo_step, truncated_backprop_length, seed, num_epochs):
     """Train without drawing; return the mean loss of the last half epoch, in nats."""
     plt.Figure.savefig = lambda *_, **__: None
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, quiet:
         sys.argv = [
             ECHO_RNN, f"--echo_step={echo_step}", f"--seed={seed}",
             f"--truncated_backprop_length={truncated_backprop_length}",

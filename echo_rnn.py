@@ -23,6 +23,9 @@ import sys
 import time
 import warnings
 
+if os.environ.get("MPLBACKEND", "").startswith("module:") and (
+        "ipykernel" not in sys.modules):
+    del os.environ["MPLBACKEND"]  # `!python` in a notebook: it is of the notebook's own
 import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
@@ -34,6 +37,8 @@ logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.E
 import tensorflow.compat.v1 as tf
 
 plt.rcdefaults()  # the same picture everywhere
+if hasattr(sys.stdout, "reconfigure"):  # a notebook's needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
@@ -74,8 +79,6 @@ plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
-if hasattr(sys.stdout, "reconfigure"):  # a notebook's needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
 os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
 
 num_batches = total_series_length // batch_size // truncated_backprop_length

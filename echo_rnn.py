@@ -23,9 +23,8 @@ import sys
 import time
 import warnings
 
-if os.environ.get("MPLBACKEND", "").startswith("module:") and (
-        "ipykernel" not in sys.modules):
-    del os.environ["MPLBACKEND"]  # `!python` in a notebook: it is of the notebook's own
+if "module:" in os.environ.get("MPLBACKEND", "") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # it came from a notebook, by `!python`
 import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
@@ -57,7 +56,9 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
     parser.add_argument(f"--{name}", type=type(default), default=default,
                         choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not low <= value < high:
+    if type(value) is str:
+        return os.path.expanduser(value)  # --plot=~/echo.png
+    if not low <= value < high:
         parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
 

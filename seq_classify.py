@@ -18,10 +18,6 @@ stretched and strewn with noise.
 # ///
 # %% Imports
 import argparse
-import contextlib
-import datetime  # noqa: F401 (numpy's C code, loading it, loses a Ctrl-C)
-import io
-import itertools
 import logging
 import os
 import signal
@@ -29,12 +25,8 @@ import sys
 import time
 import warnings
 
-sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
-    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
-    else sys.__excepthook__(kind, *rest))
-if sys.stderr:
-    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
-
+if "module:" in os.environ.get("MPLBACKEND", "") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # it came from a notebook, by `!python`
 import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
@@ -45,10 +37,13 @@ warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice again
 logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
+plt.rcdefaults()  # the same picture everywhere
+if hasattr(sys.stdout, "reconfigure"):  # a notebook's needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# %% The same in every script: a constant is a flag. Skip it at first.
+# %% Flags: a constant's name, and what it is by default
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -63,7 +58,9 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
     parser.add_argument(f"--{name}", type=type(default), default=default,
                         choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not low <= value < high:
+    if type(value) is str:
+        return os.path.expanduser(value)  # --plot=~/echo.png
+    if not low <= value < high:
         parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
 
@@ -92,164 +89,94 @@ shift = flag("shift", 0, "move images to learn by up to so many pixels", low=0)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
-predictions_file = flag("predictions", "", "keep here, in a FILE.npz, what the network "
-                        "says of the test set: answer and probability of each class")
-
-# %% The same in every script: the end of the flags. Skip it at first.
-# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
-sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
+os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
 
-
-def check_file(name, file, *endings):
-    """End the run here if --name FILE cannot be written; make its folder if need be."""
-    if endings and os.path.splitext(file)[1].lower() not in endings:
-        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
-    try:
-        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
-        is_new = not os.path.exists(file)
-        open(file, "ab").close()  # tells more than os.access, on Windows above all
-        if is_new:
-            os.remove(file)
-    except OSError as error:
-        parser.error(f"--{name} {file}: {error.strerror}")
-
-
-if plot_file:
-    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
-if logdir:
-    check_file("logdir", os.path.join(logdir, "events"))
-
-
-# %% Do the constants fit together? Skip it at first.
-if predictions_file and os.path.abspath(predictions_file) == os.path.abspath(data_name):
-    parser.error(f"--predictions {predictions_file} would overwrite --data")
-if predictions_file:
-    check_file("predictions", predictions_file, ".npz")
-
-# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
-try:
-    _ = tf.nn.rnn_cell.GRUCell
-except ImportError:
-    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
-
-# %% Your own data, read and checked. The same in both seq scripts. Skip it at first.
-import zipfile
-import zlib
-
-
+# %% Your own data, the same in both seq scripts. Skip it at first.
 def demand(is_so, fault):
     """End the run with one line on the fault unless it is so."""
     if not is_so:
         parser.error(f"--data {data_name}: {fault}")
 
 
-def read_own(label_axes):
+def read_arrays(label_axes):
     """Return x, y, length to learn from, the same three to test, the classes' names.
 
-    x: float32 [many, steps, features]. y: int of x's first label_axes axes, -1 where
-    there is no label. length: int [many]. A fault ends the run.
+    y is of x's first label_axes axes, and -1 where there is no label.
     """
-    demand(zipfile.is_zipfile(data_name),
-           "is no other choice of --help, and no .npz file, as np.savez writes it")
     try:
-        with np.load(data_name) as own_file:
-            arrays = dict(own_file)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        cure = ""
-        if "Object arrays" in str(error):
-            cure = (". Lists of different lengths? Pad them to one length, and tell by"
-                    " length_train, length_test [many] how many steps of each are real")
-        demand(False, f"{error}{cure}")
+        arrays = dict(np.load(data_name))
+    except Exception as error:  # numpy raises many kinds
+        demand(False, f"{error} (arrays of --help? lists padded to one length?)")
     needed = {"x_train", "y_train", "x_test", "y_test"}
-    known = needed | {"length_train", "length_test", "names"}
-    demand(needed <= set(arrays), f"lacks {', '.join(sorted(needed - set(arrays)))}")
-    demand(set(arrays) <= known, f"has {', '.join(sorted(set(arrays) - known))};"
-           f" known are {', '.join(sorted(known))}")
-    for name, array in arrays.items():
-        demand(array.dtype.kind in "biuf" or name == "names",
-               f"{name} holds {array.dtype}, no real numbers")
-
+    demand(needed <= set(arrays) <= needed | {"length_train", "length_test", "names"},
+           f"its arrays {', '.join(sorted(arrays))} are not those of --help")
     both = []
     for part in "train", "test":
         x, y = arrays["x_" + part], arrays["y_" + part]
-        demand(x.ndim == 3 and x.size > 0,
-               f"x_{part} {x.shape} is not [many, steps, features]")
-        demand(y.shape == x.shape[:label_axes],
-               f"y_{part} {y.shape} does not fit x_{part} {x.shape}")
-        many, steps, _ = x.shape
-        length = arrays.get("length_" + part, np.full(many, steps))
-        demand(length.shape == (many,) and np.isin(length, np.arange(steps) + 1).all(),
-               f"length_{part} is not {many} whole numbers from 1 to {steps}")
-
-        is_real = np.arange(steps) < length[:, np.newaxis]  # beyond, anything may stand
-        with np.errstate(over="ignore", invalid="ignore"):
-            x = x.astype(np.float32)
-            x[~is_real] = 0
-            demand((np.abs(x) < 1e9).all(),
-                   f"x_{part} has NaN, infinity or more than 1e9")
+        demand(x.dtype.kind in "biuf" and x.ndim == 3 and x.size > 0
+               and x.shape[1:] == arrays["x_train"].shape[1:],
+               f"x_{part}, {x.dtype} {x.shape}, is not numbers [many, steps, features],"
+               " steps and features as in x_train")
+        demand(y.shape == x.shape[:label_axes], f"y_{part} {y.shape} does not fit")
+        many, last, _ = x.shape
+        length = arrays.get("length_" + part, np.full(many, last))
+        demand(length.shape == (many,) and np.isin(length, range(1, last + 1)).all(),
+               f"length_{part} is not {many} whole numbers from 1 to {last}")
+        is_real = np.arange(last) < length[:, np.newaxis]  # beyond, anything may stand
+        x = np.where(is_real[:, :, np.newaxis], x, 0).astype(np.float32)
+        demand(np.isfinite(x).all(), f"x_{part} has NaN or infinity")
         if label_axes == 2:
-            y = np.where(is_real, y.astype(float), -1)
-            demand("length_" + part in arrays or (y[:, -1] != -1).all(),
-                   f"y_{part} ends in -1: tell with length_{part} [many] how many steps"
-                   " of each are real")
-        lowest = -1 if label_axes == 2 else 0  # a step may have no label
-        is_label = np.isin(y, np.arange(lowest, 10000))
-        demand(is_label.all(), f"y_{part} has {y[~is_label][:1]}: wanted are whole"
-               f" numbers from {lowest} to 9999")
-        demand((y >= 0).any(), f"y_{part} has no label")
+            y = np.where(is_real, y, -1)
+        demand(np.isin(y, range(1 - label_axes, 10000)).all() and (y != -1).any(),
+               f"y_{part} has other labels than 0, 1, 2, …, or none")
         both += [x, y.astype(int), length.astype(int)]
 
-    x_train, y_train, _, x_test, y_test, _ = both
-    demand(x_train.shape[1:] == x_test.shape[1:],
-           f"x_test {x_test.shape} does not fit x_train {x_train.shape}; the shorter"
-           " steps can be padded with zeros: length_train, length_test tell the real")
-    num_classes = len(np.unique(y_train[y_train >= 0]))
-    highest = max(y_train.max(), y_test.max())
-    demand(num_classes > 1, "y_train has one class only")
-    demand("names" in arrays or highest < 2 * num_classes,
-           f"y_train has {num_classes} classes, and the highest is {highest}: number"
-           " them 0, 1, 2, …; length_train, length_test tell where padding begins")
+    learned, tested = (np.unique(y[y >= 0]) for y in (both[1], both[4]))
+    highest = max(learned[-1], tested[-1])
     names = arrays.get("names", np.arange(highest + 1)).astype(str)
-    demand(names.ndim == 1 and len(names) > highest,
-           f"names {names.shape} are not one for each of the classes 0 to {highest};"
-           " length_train, length_test tell where padding begins")
-    largest = np.abs(x_train).max()
-    if largest > 10:
-        print(f"x_train has {largest:g}: numbers from -1 to 1 or so are learned better")
+    has_numbers = "names" in arrays or highest < 2 * len(learned)  # some may lack
+    demand(len(learned) > 1 and has_numbers and highest < names.size,
+           f"y_train has {len(learned)} classes, and the highest is {highest}: number"
+           " them 0, 1, 2, …, or give names")
+    never = np.setdiff1d(tested, learned)
+    if len(never):
+        print("In y_test only, so never learned:", ", ".join(names[never]))
     return (*both, names)
 
 
 # %% Sizes of the data
 # An image is read as a sequence: each of its 28 rows is a time step with 28 features.
 steps, features, names = 28, 28, list("0123456789")  # rows, pixels of a row, digits
-own_data = data_name not in ["drawn", "mnist"]
-if own_data:
-    print(f"Reading {data_name}")
-    x_train, y_train, length_train, x_test, y_test, length_test, names = read_own(1)
+if data_name not in ["drawn", "mnist"]:
+    (x_train, y_train, length_train, x_test, y_test, length_test,
+     names) = read_arrays(label_axes=1)
     _, steps, features = x_train.shape
-    if shift:
-        parser.error(f"--shift {shift} is for images of digits")
-    if truncated_backprop_length and length_train.min() < steps:
-        parser.error("--truncated_backprop_length needs sequences of one length")
-if truncated_backprop_length > steps:
-    parser.error(f"--truncated_backprop_length is above the {steps} steps there are")
-if shift >= 14:
-    parser.error(f"--shift {shift} moves too much of 28 x 28 pixels out")
-out_size = max(2, len(names))
+    demand(not truncated_backprop_length or min(*length_train, *length_test) == steps,
+           "--truncated_backprop_length needs sequences of one length")
+out_size = len(names)
 
-# %% Dropout, the same with two threads. The same in both seq scripts. Skip it at first.
+# %% Dropout, the same in both seq scripts
+# Layers overlap in time: while the second reads a step, the first is at the next one.
+# Yet two runs of one seed have to drop the same outputs.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
+    """Drop a part of the outputs, no time step before the one that precedes it.
+
+    Where nothing is dropped, no random numbers are drawn: so a look or a test does not
+    change what is dropped in the training after it.
+    """
+
+    def __init__(self, cell, output_keep_prob):
+        super().__init__(cell)
+        self.rate = 1.0 - output_keep_prob
+
     def __call__(self, inputs, state, scope=None):
-        output, state = super().__call__(inputs, state, scope)
-        with tf.control_dependencies([output]):  # no time step overtakes another
-            return output, tf.nest.map_structure(tf.identity, state)
+        output, state = self.cell(inputs, state, scope)
+        dropped = tf.cond(self.rate > 0, lambda: tf.nn.dropout(output, rate=self.rate),
+                          lambda: output)
+        with tf.control_dependencies([dropped]):
+            return dropped, tf.nest.map_structure(tf.identity, state)
 
 
 # %% Defining the Network
@@ -307,88 +234,69 @@ best_two = tf.nn.top_k(logit, 2).values  # [batch_size, 2]
 lead = best_two[:, 0] - best_two[:, 1]  # of the answer over the second best
 (pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
-# %% Data: characters as if by hand. The same in both seq scripts. Skip it at first.
+# %% Data: characters as if by hand, the same in both seq scripts. Skip it at first.
 import functools
 
-from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D
+from PIL import Image, ImageDraw, ImageFont  # it comes with matplotlib
 
-TRAIN_FONTS = ["DejaVu Sans", "DejaVu Sans:bold", "DejaVu Sans:oblique", "DejaVu Serif",
-               "DejaVu Serif:bold", "DejaVu Serif:italic", "DejaVu Sans Mono:bold",
-               "STIXGeneral", "STIXGeneral:bold", "STIXGeneral:italic"]
+TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
+               "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
+               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"]
 TEST_FONTS = ["cmr10", "cmb10", "cmss10", "cmtt10"]  # all come with matplotlib
-folder = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else "."
+font_folder = os.path.join(plt.matplotlib.get_data_path(), "fonts", "ttf")
+data_folder = os.path.join(  # beside the script, or here
+    os.path.dirname(os.path.abspath(globals().get("__file__", "here"))), "data")
 
 
 @functools.lru_cache(maxsize=None)
-def outline(character, font):
-    """Return the character's outline, its center at 0, 0."""
-    path = TextPath((0, 0), character, size=1, prop=FontProperties(font))
-    center = np.mean(path.get_extents(), axis=0)
-    return path.transformed(Affine2D().translate(*-center))
+def print_character(character, font, bolder):
+    """Return an image of 64 x 64 pixels, the character in its middle."""
+    font = ImageFont.truetype(os.path.join(font_folder, font + ".ttf"), 64)
+    left, top, right, bottom = font.getbbox(character)
+    corner = 32 - (left + right) / 2, 32 - (top + bottom) / 2
+    image = Image.new("L", (64, 64))
+    ImageDraw.Draw(image).text(corner, character, 255, font, stroke_width=bolder)
+    return image
 
 
 def draw(characters, fonts, height, width, distortion, noise):
     """Return images [characters, height, width], black is 1; each has its font.
 
-    distortion: how far at most each is turned, leaned (rad) and stretched (share).
-    noise: standard deviation of what is strewn in.
+    distortion: how far each is turned, leaned and stretched. noise: of all pixels.
     """
-    paper = RendererAgg(width, height, dpi=72)
-    pen = paper.new_gc()
     images = np.random.normal(0, noise, (len(characters), height, width))
     for image, character, font in zip(images, characters, fonts):
-        turn, lean, wider, taller = np.random.uniform(-distortion, distortion, 4)
-        place = Affine2D().rotate(turn).skew(lean, 0).scale(1 + wider, 1 + taller)
-        place.translate(*np.random.uniform(0.45, 0.55, 2)).scale(width, height)
-        pen.set_linewidth(np.random.uniform(0, height / 14))
-        paper.clear()
-        paper.draw_path(pen, outline(character, font), place, rgbFace=(0, 0, 0))
-        image += np.asarray(paper.buffer_rgba())[:, :, 3] / 255  # how much ink
+        printed = print_character(character, font, np.random.randint(3))
+        # The pixel x, y gets what was at a x + b y + c, d x + e y + f.
+        (a, b), (d, e) = np.eye(2) + np.random.uniform(-distortion, distortion, (2, 2))
+        c, f = 32 - 32 * np.array([a + b, d + e]) + np.random.uniform(-3, 3, 2)
+        moved = printed.transform(
+            (64, 64), Image.AFFINE, (a, b, c, d, e, f), Image.BILINEAR)
+        image += np.asarray(moved.resize((width, height))) / 255
     return np.clip(images, 0, 1).astype(np.float32)
 
 
 def download(name, url, sha256=None):
-    """Return the path of a file in data/; what is there already is not downloaded."""
+    """Return the path of a file in data/; one that lies there is taken as it is."""
     try:
-        return tf.keras.utils.get_file(name, url, file_hash=sha256, cache_dir=folder,
-                                       cache_subdir="data")
+        return tf.keras.utils.get_file(
+            name, url + name, file_hash=sha256, cache_subdir=data_folder)
     except Exception as error:  # TensorFlow raises no narrower one
-        parser.error(f"--data {data_name}: {error}. A copy of your own may be put into"
-                     f" {os.path.join(folder, 'data', name)}")
+        demand(False, f"{error}. You can put {name} into {data_folder} yourself")
 
 
-def shift_images(images, pixels):
-    """Return images [many, height, width], each moved by up to so many pixels."""
-    many, height, width = images.shape
-    images = np.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels)], "constant")
-    down, right = np.random.randint(2 * pixels + 1, size=(2, many))
-    return np.array([image[y : y + height, x : x + width]
-                     for image, y, x in zip(images, down, right)])
-
-
-# %% Data: drawn digits, MNIST or yours
+# %% Data: drawn digits, or MNIST
 # Digits are drawn in some fonts to learn from, and in others to test. MNIST, the
-# article's, is downloaded.
+# article's, is downloaded once.
 import gzip
-import hashlib
 
 MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 
 
-def read_mnist(name, sha256):
-    """Return a file's images [many, 28, 28] or labels [many]; download it only once."""
-    packed_path = download(name, MNIST_URL + name, sha256)
-    packed = np.fromfile(packed_path, np.uint8).tobytes()
-    if hashlib.sha256(packed).hexdigest() != sha256:  # TensorFlow 1.15 does not look
-        sys.exit(f"{packed_path} is not what it should be: its SHA-256 is another")
-    content = gzip.decompress(packed)
-    if "labels" in name:
-        return np.frombuffer(content, np.uint8, offset=8)
-    images = np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
-    return images / np.float32(255)
+def read_mnist(name, sha256, start):
+    """Return a file's bytes from start on, where its pixels or labels begin."""
+    with gzip.open(download(name, MNIST_URL, sha256)) as file:
+        return np.frombuffer(file.read(), np.uint8, offset=start)
 
 
 if data_name == "drawn":
@@ -402,14 +310,16 @@ if data_name == "drawn":
 elif data_name == "mnist":
     print("Reading mnist")
     x_train = read_mnist("train-images-idx3-ubyte.gz",
-        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609")
+        "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 16)
     y_train = read_mnist("train-labels-idx1-ubyte.gz",
-        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c")
+        "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c", 8)
     x_test = read_mnist("t10k-images-idx3-ubyte.gz",
-        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6")
+        "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6", 16)
     y_test = read_mnist("t10k-labels-idx1-ubyte.gz",
-        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")
-if not own_data:
+        "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6", 8)
+    x_train = x_train.reshape(-1, 28, 28) / np.float32(255)
+    x_test = x_test.reshape(-1, 28, 28) / np.float32(255)
+if data_name in ["drawn", "mnist"]:
     length_train = np.full(len(x_train), steps)
     length_test = np.full(len(x_test), steps)
 print("x_train", x_train.shape, "y_train", y_train.shape, "x_test", x_test.shape)
@@ -424,255 +334,143 @@ blind_error = np.mean(y_test != most_frequent)
 print(f"Without reading, always {names[most_frequent]}: error {blind_error:.1%}")
 print(f"Guessing costs {guessing:.4f} nats")
 
-# %% The same in every script: a file is written whole. Skip it at first.
-failures = []  # what was told of files that could not be written
-
-
-def tell_failure(file, error):
-    """Say once why a file is not written: that is no reason to end the training."""
-    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
-    if reason not in failures:
-        failures.append(reason)
-        tqdm.write(reason)
-
-
-def write_file(file, save, **content):
-    """Write what save(f, **content) writes to a file f: whole, or not at all."""
-    whole = io.BytesIO()
-    save(whole, **content)
-    try:
-        with open(file + ".part", "wb") as f:
-            f.write(whole.getbuffer())
-        os.replace(file + ".part", file)
-    except OSError as error:  # such as a full disk
-        tell_failure(file, error)
-        with contextlib.suppress(OSError):
-            os.remove(file + ".part")
-
-
-def new_folder(name):
-    """Make name_1, or the first that is not there yet; return its name."""
-    for number in itertools.count(1):
-        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
-            os.makedirs(f"{name}_{number}")
-            return f"{name}_{number}"
-
-
-# %% The same in every script: curves for TensorBoard. Skip it at first.
-class EventLog:
-    """A file of events, written as they come; where folder is "", none is."""
-
-    def __init__(self, folder):
-        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
-        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
-        self.add(file_version="brain.Event:2")
-        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
-
-    def add(self, step=0, **content):
-        if self.writer:
-            event = tf.Event(wall_time=time.time(), step=step, **content)
-            try:
-                self.writer.write(event.SerializeToString())
-                self.writer.flush()
-            except tf.errors.OpError as error:
-                tell_failure(self.file, error.message.split("; ")[-1])
-                self.writer = None
-
-    def add_point(self, curve, value, step):
-        point = tf.Summary.Value(tag=curve, simple_value=value)
-        self.add(step, summary=tf.Summary(value=[point]))
-
-
-# %% The same in every script: a live picture. Skip it at first.
+# %% A live picture, the same in every script: in a window, a notebook, or else a file
 class LivePicture:
-    """A figure that follows a training: in a window, in a notebook, or else in a file.
+    """A figure that is drawn again and again, in a fifth of the time at most.
 
-    Call is_due after each run of the session, plot if it says so, then draw. To plot
-    and draw takes a fifth of the time at most, but for slow motion. After a Ctrl-C in
-    the with block one more drawing is due, then is_due ends the block. (Python's own
-    way, to raise at once, fails where Tk is calling us: it swallows the exception.)
+    In its with block Ctrl-C is heard by is_due, which ends the block. (Python's way, to
+    raise at once, fails where Tk is calling us: it swallows the exception.)
     """
 
-    def __init__(self, name, file, size):
-        try:
-            with plt.ioff():  # a notebook's own backend would show it here
-                self.figure = (
-                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
-        except ImportError as error:  # of what MPLBACKEND asks for
-            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
-        self.file = file or name + ".png"
-        self.window = self.figure.canvas.required_interactive_framework
-        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
-        if self.notebook:
-            plt.close(self.figure)  # else it is shown where this cell ends, too
+    def __init__(self, name, size):
+        if plot_file:
+            plt.switch_backend("agg")
+        self.figure = plt.figure(name, size, clear=True)
+        self.file = plot_file or f"{name}.png"
+        self.is_window = self.figure.canvas.required_interactive_framework
+        self.output = None  # its place in a notebook
+        self.interrupted = False
+        self.asked = self.next_time = self.next_flush = 0  # seconds
+        if not self.is_window:
+            plt.close(self.figure)  # else a notebook shows it where this cell ends, too
 
-    def __enter__(self):
-        self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_flush = 0
-        self.end_of_slow_motion = self.start + 15
-        self.interrupted = self.is_over = False
-        self.output = None
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.window:
-            plt.show(block=False)
-        elif not self.notebook:
-            print("Picture in", self.file)
-        self.draw()
-        return self
+    def is_open(self):
+        return self.is_window and plt.fignum_exists(self.figure.number)
 
     def interrupt(self, *_):
         self.interrupted = True
-        signal.signal(signal.SIGINT, self.old_handler)  # a second one does not wait
 
-    def is_open(self):
-        return self.window and plt.fignum_exists(self.figure.number)
-
-    def flush_events(self):
-        """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_flush:
-            self.figure.canvas.flush_events()
-            self.next_flush = time.perf_counter() + 0.05
+    def __enter__(self):
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
+        self.asked = time.perf_counter()
+        if self.is_window:
+            plt.show(block=False)
+        elif "ipykernel" in sys.modules and not plot_file:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        self.draw()
 
     def is_due(self, slow_motion=False):
-        """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.flush_events()
-        if self.is_over:
+        """Tell if it is time to draw; let the window do what was asked of it."""
+        self.asked = time.perf_counter()
+        if self.is_open() and self.asked > self.next_flush:
+            self.figure.canvas.flush_events()
+            self.next_flush = self.asked + 0.05
+        if self.interrupted:
             raise KeyboardInterrupt
-        self.is_over = self.interrupted  # what there is by now is drawn first
-        self.start = time.perf_counter()
-        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
-                        and (self.notebook or self.is_open()))
-        is_seen = self.is_open() or not self.window
-        return (self.is_over or self.is_slow
-                or is_seen and self.start > self.next_time)
+        if self.is_window and not self.is_open():
+            return False  # closing it has ended the drawing
+        if slow_motion and (self.output or self.is_window):
+            time.sleep(0.07)
+            return True
+        return self.asked > self.next_time
 
     def draw(self):
-        if self.notebook:
-            self.show()
+        if self.output:
+            self.output.update(self.figure)
         elif self.is_open():
             self.figure.canvas.draw()
             self.figure.canvas.flush_events()
-        elif not self.window:
-            self.save()
-        seconds = time.perf_counter() - self.start
-        self.next_time = self.start + 5 * seconds
-        if self.is_slow:
-            time.sleep(max(0, 0.07 - seconds))  # for the eye
-
-    def show(self):
-        from IPython.display import Image, display
-        image = io.BytesIO()
-        self.figure.savefig(image, format="png", dpi=100)
-        if self.output:
-            self.output.update(Image(image.getvalue()))
-        else:
-            self.output = display(Image(image.getvalue()), display_id=True)
-
-    def save(self):
-        kind = os.path.splitext(self.file)[1][1:]
-        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
+        elif not self.is_window:
+            self.figure.savefig(self.file, dpi=200)
+        now = time.perf_counter()
+        self.next_time = now + 4 * (now - self.asked)  # since then it was computed, too
 
     def __exit__(self, error, *_):
-        was_open, self.is_slow = self.is_open(), False
-        if self.notebook:  # once more, for consoles that know no updates
+        if self.output:  # once more, for consoles that know no updates
             self.output.update({"text/html": ""}, raw=True)
-            self.output = None
-        self.draw()
-        if was_open and not error:
-            print("Close the window, or press Ctrl-C, to end")
-        while self.is_open() and not error and not self.interrupted:
-            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+            type(self.output)().display(self.figure)
+        if self.output or self.is_window:  # what is drawn was not yet in the file
+            self.figure.savefig(self.file, dpi=200)
+        print("Picture in", self.file)
+        while self.is_open() and not (error or self.interrupted):
+            self.figure.canvas.start_event_loop(0.1)  # it stays until it is closed
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted or not was_open):
-            print("Picture in", self.file)
-            self.save()
+        self.interrupted = False
         return error is KeyboardInterrupt
 
 
 # %% Watching it learn
-picture = LivePicture("seq_classify", plot_file, (12, 6.3))
-figure = picture.figure
-headline = figure.suptitle("", x=0.05, ha="left", size=14)
-grid = figure.add_gridspec(2, 9, left=0.05, right=0.99, top=0.85, bottom=0.13,
-                           wspace=0.08, hspace=0.45,
-                           width_ratios=[17, 4, 13, 7, 2, 13, 7, 5, 22])
+# Two of the test set, one read right and one wrong. Time runs down: each row of a panel
+# is a row of the image.
+short = [name[:8].replace("$", r"\$") for name in names]  # to be drawn; no markup
+picture = LivePicture("seq_classify", (12, 6.3))
+axes = picture.figure.subplot_mosaic(
+    [["loss", ".", "image 0", "thought 0", ".", "image 1", "thought 1", ".", "matrix"],
+     ["error", ".", "lens 0", "rows 0", ".", "lens 1", "rows 1", ".", "matrix"]],
+    gridspec_kw={"left": 0.045, "right": 0.99, "top": 0.85, "bottom": 0.13,
+                 "wspace": 0.08, "hspace": 0.45,
+                 "width_ratios": [16, 4, 13, 7, 2, 13, 7, 5, 22]})
+axes["loss"].set(title="Loss, nats", xlabel="batch", yscale="log", ylim=(1e-3, 10),
+                 xlim=(0, num_epochs * num_batches))
+axes["loss"].axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
+(loss_line,) = axes["loss"].plot([], [], lw=0.8, alpha=0.6)
+(mean_line,) = axes["loss"].plot([], [], "b", lw=1.5, label="mean of 50")
+axes["error"].set(title="Error, %", xlabel="epoch", xlim=(0, num_epochs), ylim=(0, 100))
+axes["error"].axhline(100 * blind_error, color="gray", ls="--", lw=1,
+                      label=f"always {short[most_frequent]}")
+(train_line,) = axes["error"].plot([], [], "b.:", clip_on=False, label="training set")
+(test_line,) = axes["error"].plot([], [], "ro-", clip_on=False, label="test set")
+axes["loss"].legend(loc="lower left", fontsize=8, frameon=False)
+axes["error"].legend(loc="center right", fontsize=8, frameon=False)
 
-loss_axes = figure.add_subplot(grid[0, 0], title="Loss, nats", xlabel="batch")
-loss_axes.set(xlim=(0, num_epochs * num_batches), yscale="log", ylim=(1e-3, 10))
-loss_axes.axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
-(loss_line,) = loss_axes.plot([], [], lw=0.8, alpha=0.6)
-(mean_line,) = loss_axes.plot([], [], "b", lw=1.5, label="mean of 50")
-loss_axes.legend(loc="lower left", fontsize=8, frameon=False)
-
-error_axes = figure.add_subplot(grid[1, 0], title="Error, %", xlabel="epoch")
-error_axes.set(xlim=(0, num_epochs), ylim=(0, 100))
-error_axes.axhline(100 * blind_error, color="gray", ls="--", lw=1)
-blind_text = error_axes.text(0, 100 * blind_error, f" always {names[most_frequent]}",
-                             size=8, color="gray",
-                             va="top" if blind_error > 0.5 else "bottom")
-(train_line,) = error_axes.plot([], [], "b.:", clip_on=False, label="training set")
-(test_line,) = error_axes.plot([], [], "ro-", clip_on=False, label="test set")
-error_axes.legend(fontsize=8, frameon=False)
-
-
-def name_classes(axis):
-    if out_size <= 12:
-        axis.set_ticks(range(out_size))
-        axis.set_ticklabels(names)
-
-
-# Two of the test set. Time runs down: each row of a panel is a row of the image.
+named = range(out_size) if out_size <= 12 else []  # more names would not fit
+tick_labels = [short[i] for i in named]
+upright = 90 if max(map(len, short)) > 2 else 0
 images, thoughts, lenses, strengths = [], [], [], []
-upright = 90 if max(map(len, names)) > 2 else 0
-for column in 2, 5:
-    axes = figure.add_subplot(grid[0, column], facecolor="lightgray")
-    images.append(axes.imshow(x_test[0], cmap="gray_r", aspect="auto",
-                              vmin=x_test.min(), vmax=x_test.max()))
-    axes.tick_params("x", labelbottom=False)
+for i in "01":
+    image, thought, lens, rows = (
+        axes[name + i] for name in ("image ", "thought ", "lens ", "rows "))
+    images.append(image.imshow(x_test[0], cmap="gray_r", aspect="auto",
+                               vmin=x_test.min(), vmax=x_test.max()))
+    image.set(facecolor="lightgray", xticks=[])
+    thoughts.append(thought.imshow(np.zeros((steps, out_size)), aspect="auto", vmax=1))
+    thought.set(facecolor="lightgray", xticks=named, yticks=[])
+    thought.set_title("it thinks", size=9)
+    thought.set_xticklabels(tick_labels, size=6, rotation=upright)
+    lenses.append(lens.imshow(np.zeros((steps, features)), cmap="RdBu", aspect="auto"))
+    lens.set_title("What the answer hangs on", loc="left", size=10)
+    lens.set_xlabel("more here: blue\nsurer, red less sure", size=8)
+    strengths.append(rows.plot([], [], "k", [], [], "gray"))
+    rows.set(ylim=lens.get_ylim(), yticks=[])
+    rows.set_xlabel("by row\n(gray: mean)", size=8)
 
-    beside = figure.add_subplot(grid[0, column + 1], sharey=axes, facecolor="lightgray")
-    beside.set_title("it thinks", size=9)
-    thoughts.append(beside.imshow(np.zeros((steps, out_size)), aspect="auto", vmax=1))
-    name_classes(beside.xaxis)
-    beside.tick_params("x", labelsize=6, rotation=upright)
-    beside.tick_params("y", left=False, labelleft=False)
-
-    below = figure.add_subplot(grid[1, column], sharey=axes, facecolor="lightgray")
-    below.set_title("What the answer hangs on", loc="left", size=10)
-    below.set_xlabel("more here: blue\nsurer, red less sure", size=8)
-    lenses.append(below.imshow(np.zeros((steps, features)), "RdBu", aspect="auto"))
-
-    beside = figure.add_subplot(grid[1, column + 1], sharey=axes)
-    (of_all,) = beside.plot([], [], "gray", lw=1)
-    (of_this,) = beside.plot([], [], "k", lw=1.5)
-    strengths.append((of_this, of_all))
-    beside.set_xlabel("by row\n(gray: mean)", size=8)
-    beside.tick_params("y", left=False, labelleft=False)
-    if column == 2:
-        axes.set_ylabel("row read")
-        below.set_ylabel("row read")
-
-axes = figure.add_subplot(grid[:, 8], title="What it took for what")
-axes.set(xlabel="class by the network", ylabel="true class")
-confusion = axes.imshow(np.zeros((out_size, out_size)), cmap="Blues", vmax=2)
-name_classes(axes.xaxis)
-name_classes(axes.yaxis)
-axes.tick_params("x", rotation=upright)
-count_texts = {}
-if out_size <= 12:
-    for row, column in np.ndindex(out_size, out_size):
-        count_texts[row, column] = axes.text(column, row, "", ha="center", va="center",
-                                              size=8)
+confusion = axes["matrix"].imshow(np.zeros((out_size, out_size)), cmap="Blues", vmax=2)
+axes["matrix"].set(title="What it took for what", xlabel="class by the network",
+                   ylabel="true class", xticks=named, yticks=named)
+axes["matrix"].set_xticklabels(tick_labels, rotation=upright)
+axes["matrix"].set_yticklabels(tick_labels)
+count_texts = [[axes["matrix"].text(column, row, "", ha="center", va="center", size=8)
+                for column in named] for row in named]
 
 
-def plot(epoch_idx, batch_idx, readings, pulls):
-    """Draw it all; readings and pulls: of the two examples, pulls of others as well."""
+def plot(readings, pulls):
+    """Draw it all; readings and pulls: of the two examples, and then of others."""
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
         told += f" It reads {errors[-1]:.1%} of the test set wrong."
-    headline.set_text(told)
-
-    loss_line.set_data(range(len(losses)), losses[:])
+    picture.figure.suptitle(told, x=0.045, ha="left", size=14)
+    loss_line.set_data(range(len(losses)), losses)
     if len(losses) >= 50:
         means = np.convolve(losses, np.full(50, 1 / 50), "valid")
         mean_line.set_data(range(49, len(losses)), means)
@@ -680,28 +478,25 @@ def plot(epoch_idx, batch_idx, readings, pulls):
     test_line.set_data(range(1, len(errors) + 1), np.multiply(errors, 100))
 
     by_row = np.linalg.norm(pulls, axis=2)  # [many, steps]
-    mean_by_row = np.ma.masked_invalid(by_row).mean(axis=0)
     for i, example in enumerate(examples):
         end = length_test[example]
         right, answer = y_test[example], np.argmax(readings[i, end - 1])
-        images[i].axes.set_title(f"{names[right]}, read as {names[answer]}", size=10,
+        images[i].axes.set_title(f"{short[right]}, read as {short[answer]}", size=10,
                                  color="green" if answer == right else "red")
-        rows, thought = x_test[example].copy(), readings[i].copy()
-        rows[end:] = thought[end:] = np.nan  # gray: not read
-        images[i].set_data(rows)
-        thoughts[i].set_data(thought)
+        is_read = np.arange(steps)[:, np.newaxis] < end  # what is not is gray
+        images[i].set_data(np.where(is_read, x_test[example], np.nan))
+        thoughts[i].set_data(np.where(is_read, readings[i], np.nan))
         lenses[i].set_data(pulls[i])
-        strongest = np.nanmax(abs(pulls[i]))
-        lenses[i].set_clim(-strongest, strongest)
-        for line, strength in zip(strengths[i], [by_row[i], mean_by_row]):
+        lenses[i].set_clim(-abs(pulls[i]).max(), abs(pulls[i]).max())
+        of_this, of_all = by_row[i], by_row.mean(axis=0)
+        for line, strength in zip(strengths[i], [of_this, of_all]):
             line.set_data(strength, range(steps))
-        most = max(np.nanmax(by_row[i]), mean_by_row.max())
-        line.axes.set_xlim(0, 1.1 * most or 1)
+        line.axes.set_xlim(0, 1.1 * max(of_this.max(), of_all.max()))
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     confusion.set_data(np.sqrt(share))  # the root, so that the few wrong ones show
-    for pair, count_text in count_texts.items():
-        count_text.set_text(counts[pair] or "")
+    for row, column in np.ndindex(len(named), len(named)):
+        count_texts[row][column].set_text(counts[row, column] or "")
     picture.draw()
 
 
@@ -709,130 +504,79 @@ def plot(epoch_idx, batch_idx, readings, pulls):
 # An epoch is num_batches random batches, and then a test. Look at the first loss beside
 # guessing, and at when the error starts to fall.
 
-# Layers overlap in two threads; to split a product this small costs more than it gains.
+# To split a product this small among threads costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
 sess = tf.Session(config=config)  # stays open: play on with it
 sess.run(tf.global_variables_initializer())
+run_dir = os.path.join(logdir, f"seq_classify_{time.time():.0f}")
+writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None
 
 
 def predict(x, lengths):
-    """Return what prediction is of many sequences: their classes' probabilities.
-
-    x and lengths: as data and length.
-    """
-    parts, size = [], 3 * batch_size  # a run takes no longer than a training step does
-    for start_idx in range(0, len(x), size):
-        part = slice(start_idx, start_idx + size)
+    """Return the probabilities of classes; x and lengths: as data and length."""
+    parts = []
+    for start_idx in range(0, len(x), 3 * batch_size):
+        part = slice(start_idx, start_idx + 3 * batch_size)
         parts.append(sess.run(prediction, {data: x[part], length: lengths[part]}))
-        picture.flush_events()
+        picture.is_due()  # the window answers, Ctrl-C is heard
     return np.concatenate(parts)
 
 
-def window(x, lengths, share):
-    """Return what to feed of sequences; share: of outputs to drop.
-
-    x and lengths: as data and length. Where gradients are to end, these are the last
-    rows, and the state that those before them leave.
-    """
-    before, _state = x[:, :0], sess.run(init_state, {data: x})  # zeros
-    if truncated_backprop_length:
-        before, x = np.split(x, [-truncated_backprop_length], axis=1)
-        _state = sess.run(state, {data: before, init_state: _state, dropout: share})
-    return {data: x, length: lengths - before.shape[1], init_state: _state,
-            dropout: share}
-
-
-def what_tips(x, lengths):
-    """Return what would tip the answers: d lead / d x; NaN where no gradient goes."""
-    pulls = np.full(x.shape, np.nan)
-    feed = window(x, lengths, 0)
-    pulls[:, steps - feed[data].shape[1] :] = sess.run(pull, feed)
-    pulls[np.arange(steps) >= lengths[:, np.newaxis]] = np.nan
-    return pulls
+def add_point(name, value):
+    """Write a point of a curve for TensorBoard."""
+    if writer:
+        point = tf.Summary.Value(tag=name, simple_value=value)
+        writer.add_summary(tf.Summary(value=[point]), len(losses))
 
 
 def look_at_images():
-    """Return what it thinks of the examples, and what would tip answers, of more."""
-    picture.flush_events()
-    start = time.perf_counter()
-    shown = {data: x_test[examples], length: length_test[examples]}
-    _reading = sess.run(reading, shown)
-    more = [*examples, *range(min(batch_size, len(x_test)))]
-    pulls = what_tips(x_test[more], length_test[more])
-    # This is of the fifth of the time that the picture may take.
-    picture.next_time += 5 * (time.perf_counter() - start)
-    return _reading, pulls
+    """Return what it thinks of the examples and of others, and what answers hang on."""
+    shown = [*examples, *range(min(batch_size, len(x_test)))]
+    return sess.run([reading, pull], {data: x_test[shown], length: length_test[shown]})
 
 
-log = EventLog(new_folder(os.path.join(logdir, "seq_classify")) if logdir else "")
+losses, train_errors, errors = [], [], []
+counts = np.zeros((out_size, out_size), int)
+examples = [0, -1]  # those of the test set that are shown
+sample = np.random.permutation(len(x_train))[:500]  # to test what is known
 with picture:
-    losses, train_errors, errors = [], [], []
-    counts = np.zeros((out_size, out_size), int)  # [out_size, out_size]
-    examples = [0, -1]  # those of the test set that are shown
-    sample = np.random.permutation(len(x_train))[:500]  # to test what is known
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
-        seconds = 0
         for batch_idx in range(num_batches):
             chosen = np.random.randint(len(x_train), size=batch_size)
-            batch = shift_images(x_train[chosen], shift)
-
-            start = time.perf_counter()
-            feed = window(batch, length_train[chosen], train_dropout)
-            feed[target] = y_train[chosen]
-            feed[decayed_rate] = learning_rate * decay**epoch_idx
-            _loss, _ = sess.run([loss, train_step], feed)
-            seconds += time.perf_counter() - start
+            down, right = np.random.randint(-shift, shift + 1, size=2)
+            batch = np.roll(x_train[chosen], [down, right], axis=(1, 2))
+            feed_dict = {
+                data: batch,
+                length: length_train[chosen],
+                target: y_train[chosen],
+                dropout: train_dropout,
+                decayed_rate: learning_rate * decay**epoch_idx,
+            }
+            if truncated_backprop_length:
+                # What the rows before leave is fed, in numbers: no gradient goes there.
+                before, window = np.split(batch, [-truncated_backprop_length], axis=1)
+                _state = sess.run(state, {data: before, dropout: train_dropout})
+                feed_dict.update({data: window, init_state: _state,
+                                  length: np.full(batch_size, window.shape[1])})
+            _loss, _ = sess.run([loss, train_step], feed_dict)
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
-
             losses.append(_loss)
-            if len(losses) == 1:
-                tqdm.write(f"First batch: loss {_loss:.4f}")
-            log.add_point("loss", _loss, len(losses) - 1)
-            # Each run draws numbers for dropout: when it comes must not be up to the
-            # clock, or no run could be repeated.
-            is_tenth = batch_idx % 10 == 0
-            if is_tenth:
-                looks = look_at_images()
-            # Slow motion: the loss falls fastest in the first epoch.
-            if picture.is_due(slow_motion=is_tenth and epoch_idx == 0):
-                plot(epoch_idx, batch_idx, *looks)
+            add_point("loss", _loss)
+            # In slow motion at first, when the loss falls fastest.
+            if picture.is_due(slow_motion=epoch_idx == 0 and batch_idx % 10 == 0):
+                plot(*look_at_images())
 
         known = predict(x_train[sample], length_train[sample]).argmax(axis=1)
         train_errors.append(np.mean(known != y_train[sample]))
         probabilities = predict(x_test, length_test)  # [len(x_test), out_size]
         answers = probabilities.argmax(axis=1)
         errors.append(np.mean(answers != y_test))
-        counts = np.zeros((out_size, out_size), int)  # [out_size, out_size]
+        add_point("error", errors[-1])
+        counts = np.zeros((out_size, out_size), int)  # [true, answered]
         np.add.at(counts, (y_test, answers), 1)
         # One that is read right, and one that is read wrong, if there are such.
-        examples = np.argsort(answers == y_test, kind="stable")[[-1, 0]]
-
-        if predictions_file:
-            write_file(predictions_file, np.savez, answers=answers,
-                       probabilities=probabilities, names=names)
-        log.add_point("error", errors[-1], len(losses))
-        looks = look_at_images()
-        if picture.is_due() or epoch_idx == num_epochs - 1:
-            plot(epoch_idx, batch_idx, *looks)
+        examples = [np.argmax(answers == y_test), np.argmax(answers != y_test)]
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
-                   f" loss {np.mean(losses[-num_batches:]):.4f},"
-                   f" {num_batches * batch_size / seconds:.0f} examples/s")
-
-# %% And today
-# The article's author went on to DreamerV3, the first program that collected diamonds
-# in Minecraft without being shown how; the gates of a GRU are in the midst of it [1].
-# Read pixel by pixel, in 784 steps, these digits became a test of memory; 99.5 % right
-# is one network's result [2]. S4, a linear recurrence, read color pictures in that way,
-# and had 91 % of CIFAR-10 right [3]; what of a plain RNN has to be changed for that,
-# LRU tells step by step [4]. A caution: pretrained on the same data, a plain
-# Transformer is as good [5]. The sequence_length of dynamic_rnn is a mask in Keras [6],
-# and pack_padded_sequence in PyTorch [7].
-#
-# [1]: https://github.com/danijar/dreamerv3
-# [2]: https://github.com/tk-rusch/LEM
-# [3]: https://arxiv.org/abs/2111.00396
-# [4]: https://arxiv.org/abs/2303.06349
-# [5]: https://arxiv.org/abs/2310.02980
-# [6]: https://keras.io/api/layers/core_layers/masking
-# [7]: https://docs.pytorch.org/docs/stable/generated/torch.nn.utils.rnn.pack_padded_sequence.html
+                   f" loss {np.mean(losses[-num_batches:]):.4f}")
+    plot(*look_at_images())

@@ -1,21 +1,25 @@
-"""The README's exercises: their solutions, pasted as they stand, in short runs."""
+"""What pages ask to write and to paste: pasted as it stands, in short runs."""
 import os
 import re
 
 import numpy as np
 import pytest
 from conftest import ROOT
+from PIL import Image, ImageDraw
 
 SEQ = "--plot p.png --num_epochs 1 --num_batches 2 --batch_size 4 --num_units 20 "
 
 
+def code_under(script, heading):
+    """Return the last block of Python under a heading of what ends a script's page."""
+    path = os.path.join(ROOT, "notebooks", "try", script.replace(".py", ".md"))
+    with open(path, encoding="utf-8") as file:
+        part = file.read().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", part, re.S)[-1]
+
+
 def solution(script):
-    """Return the code that is folded away in the README's section on the script."""
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        section = file.read().split(f"\n## {script}")[1].split("\n## ")[0]
-    (code,) = re.findall(r"<details><summary>A solution.*?```python\n(.*?)```", section,
-                         re.S)
-    return code
+    return code_under(script, "Write")
 
 
 def write_with_solution(script, start, end):
@@ -86,3 +90,82 @@ def test_the_mended_word_is_the_likeliest_of_all(run):
     best = np.unravel_index(sums.argmax(), sums.shape)
     assert tuple(names["likeliest_word"](letters)) == best
     assert names["repaired"].shape == names["y_test"].shape
+
+
+# --- Recipes for data of one's own, on files as people have them ---
+def table(lines, names="x,y,z,activity"):
+    return "\n".join([names, *lines]) + "\n"
+
+
+SORTED = [f"{i},{i % 7},5,{'sit' if i < 300 else 'walk'}" for i in range(600)]
+
+
+@pytest.mark.parametrize("text, said", [
+    (table(SORTED), "Windows of 50 lines: 6 of sit, 6 of walk"),  # z never changes
+    ("\ufeff" + table(SORTED), "6 of sit, 6 of walk"),  # from a spreadsheet
+    (table([line.replace(",", ", ") for line in SORTED]), "6 of sit, 6 of walk"),
+    (table(SORTED[:80]), "It takes two classes"),
+    (table([*SORTED[:9], "1,2,,sit"]), "sensors.csv, line 11: no number or no class"),
+    (table([*SORTED[:9], "1,n/a,3,sit"]), "sensors.csv, line 11"),
+    (table([*SORTED[:9], "1,nan,3,sit"]), "sensors.csv, line 11"),
+    (table([*SORTED[:9], "1,2,3, "]), "sensors.csv, line 11"),
+    (table(SORTED).replace(",", ";"), "sensors.csv, line 2"),
+])
+def test_a_table_becomes_a_file_for_seq_classify_or_its_line_is_named(
+        text, said, run, tmp_path, capsys):
+    (tmp_path / "sensors.csv").write_text(text, encoding="utf-8")
+    recipe = code_under("seq_classify.py", "Your own data")
+    if "6 of sit" not in said:
+        with pytest.raises(SystemExit) as ended:
+            exec(recipe, {})
+        assert said in str(ended.value)
+        return
+    exec(recipe, {})
+    assert said in capsys.readouterr().out
+    made = np.load("own.npz")
+    assert made["x_train"].shape == (10, 50, 3) and np.isfinite(made["x_train"]).all()
+    assert sorted(made["y_test"]) == [0, 1]  # of each class, from a sorted table, too
+    assert abs(made["x_train"]).max() < 4 and not made["x_train"][:, :, 2].any()
+    if text == table(SORTED):
+        assert run("seq_classify.py", SEQ + "--data own.npz").out_size == 2
+
+
+@pytest.mark.parametrize("text, words, said", [
+    ("a DET\ndog NOUN\n\nI PRO\nrun VERB\n", [2, 2], "only to test: PRO VERB"),
+    ("\ufeffa D\ndog N\n\n\n \na D\ncat N\n\n", [2, 2], ""),  # lines of nothing
+    ("a\tD\nNew York\tN\n\u00a0\nNew\u00a0York N\n", [2, 1], ""),
+    ("a D\ndog\n", [], "tags.txt, line 2: a word or its tag is missing"),
+    ("a D\ndog N\n", [], "has 1 sentences"),
+])
+def test_tags_become_a_file_for_seq_label_or_their_line_is_named(
+        text, words, said, run, tmp_path, capsys):
+    (tmp_path / "tags.txt").write_text(text, encoding="utf-8")
+    recipe = code_under("seq_label.py", "Your own data")
+    if not words:
+        with pytest.raises(SystemExit) as ended:
+            exec(recipe, {})
+        assert said in str(ended.value)
+        return
+    exec(recipe, {})
+    assert said in capsys.readouterr().out
+    made = np.load("own.npz")
+    assert [*made["length_train"], *made["length_test"]] == words
+    if not said:
+        run("seq_label.py", SEQ + "--data own.npz")
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255, 255), (0, 0, 0, 0),
+                                    (190, 180, 170, 255)])
+def test_ones_own_image_is_ink_on_nothing_whatever_its_ground(
+        ground, tmp_path, monkeypatch):
+    """On paper, on a transparent ground, and as a photo has it."""
+    image = Image.new("RGBA", (90, 120), ground)
+    ImageDraw.Draw(image).line([(45, 20), (45, 100)], (40, 40, 60, 255), 12)
+    image.save(str(tmp_path / "mine.png"))
+    monkeypatch.chdir(tmp_path)
+    prepare, answer = code_under("seq_classify.py", "Your own image").split("print(")
+    names = {}
+    exec(prepare, names)
+    mine = names["mine"]
+    assert "data: [mine]" in answer and mine.shape == (28, 28)
+    assert mine[:, 13:15].max() > 0.9 and not mine[:, :9].any() and mine.mean() < 0.2

@@ -1,8 +1,7 @@
 """Run the comparisons of benchmarks/README.md and write their tables there anew.
 
-    python benchmarks/all.py          # all but --minutes and --long
+    python benchmarks/all.py          # all but --minutes
     python benchmarks/all.py seq      # only the commands with this in them
-    python benchmarks/all.py long
 
 What a command prints takes the place of the table that follows it, under the line that
 begins with the name of the TensorFlow installed here.
@@ -31,7 +30,7 @@ tensorflow = re.escape("TensorFlow " + ".".join(version[:2]))
 for command in commands:
     if sys.argv[1:] and sys.argv[1] not in command:
         continue
-    if not sys.argv[1:] and ("--long" in command or "--minutes" in command):
+    if not sys.argv[1:] and "--minutes" in command:
         continue
     print(command, flush=True)
     (table,) = re.findall(TABLE, ask(*shlex.split(command)[1:]))

@@ -4,7 +4,6 @@
     python benchmarks/seeds.py --drawn    # what needs no download, and its time
     python benchmarks/seeds.py --predict  # the answers of "Predict, then run"
     python benchmarks/seeds.py --minutes  # the best in 1, 5 and 20 minutes: 2 hours
-    python benchmarks/seeds.py --long     # the longest commands: 1 to 2 hours
 """
 import argparse
 import os
@@ -28,15 +27,6 @@ PREDICT = ["rnn_internals.py", "rnn_internals.py --rnn_size 2",
            "char_rnn.py --model rnn", "char_rnn.py --num_steps 5",
            "seq_classify.py --truncated_backprop_length 7",
            "seq_classify.py --cell lstm", "seq_classify.py --decay 1"]
-OCR = (" --batch_size 50 --num_batches 200 --num_epochs 14 --learning_rate 0.002"
-       " --decay 0.85 --shift 1")
-LONG = [
-    "seq_label.py --data ocr --cell none --num_units 1024 --dropout 0.4" + OCR,
-    "seq_label.py --data ocr --bidirectional 1 --num_units 100"
-    " --hidden_units 1024 --dropout 0.4" + OCR,
-    "seq_label.py --data ocr --split folds --bidirectional 1"
-    " --hidden_units 1024 --dropout 0.5" + OCR,
-]
 SHAKESPEARE = "char_rnn.py --data shakespeare --num_hidden_units 256"
 MNIST = ("seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
          " --batch_size 100 --learning_rate 0.002")
@@ -54,9 +44,8 @@ MINUTES = [
 ]
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--long", action="store_true", help="the longest commands")
 parser.add_argument("--drawn", action="store_true", help="what needs no download")
-parser.add_argument("--predict", action="store_true", help="the README's questions")
+parser.add_argument("--predict", action="store_true", help="the pages' questions")
 parser.add_argument("--minutes", action="store_true", help="the best in 1, 5 and 20")
 parser.add_argument("--only", default="", help="just commands with this in them")
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
@@ -64,9 +53,7 @@ chosen = parser.parse_args()
 print("| command |", " | ".join(f"seed {seed}" for seed in chosen.seeds), "|")
 print("|---" * (len(chosen.seeds) + 1) + "|")
 chosen_commands = SHORT
-if chosen.long:
-    chosen_commands = LONG
-elif chosen.minutes:
+if chosen.minutes:
     chosen_commands = MINUTES
 elif chosen.drawn:
     chosen_commands = DRAWN
@@ -87,6 +74,6 @@ for command in chosen_commands:
         results = re.findall(r"(?:error|validation|the network) +"
                              r"(\d[\d.]*%?(?: \(known .+?\))?)", printed)
         print(f"| {results[-1]}", end=" ", flush=True)
-        if chosen.drawn or chosen.long or chosen.minutes:
+        if chosen.drawn or chosen.minutes:
             print(f"({time.time() - start:.0f} s)", end=" ", flush=True)
     print("|", flush=True)

@@ -18,10 +18,7 @@ from the network, 1.5 to 1.9 from naive forecasts and 1.0 from noise alone: 10 s
 # ///
 # %% Imports
 import argparse
-import contextlib
-import datetime  # noqa: F401 (numpy's C code, loading it, loses a Ctrl-C)
-import io
-import itertools
+import csv
 import logging
 import os
 import signal
@@ -29,12 +26,8 @@ import sys
 import time
 import warnings
 
-sys.excepthook = lambda kind, *rest: (  # Ctrl-C is a line, wherever it comes
-    print("Interrupted", file=sys.stderr) if kind is KeyboardInterrupt
-    else sys.__excepthook__(kind, *rest))
-if sys.stderr:
-    print("TensorFlow loads", file=sys.stderr, flush=True)  # for up to 20 seconds
-
+if "module:" in os.environ.get("MPLBACKEND", "") and "ipykernel" not in sys.modules:
+    del os.environ["MPLBACKEND"]  # it came from a notebook, by `!python`
 import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
@@ -45,10 +38,13 @@ warnings.filterwarnings("ignore", "`tf.")  # version 1 is meant: no advice again
 logging.getLogger("tensorflow").addFilter(lambda said: said.levelno >= logging.ERROR)
 import tensorflow.compat.v1 as tf
 
+plt.rcdefaults()  # the same picture everywhere
+if hasattr(sys.stdout, "reconfigure"):  # a notebook's needs none of this
+    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
 tf.disable_v2_behavior()
 tf.enable_resource_variables()  # no update overtakes a read: the same numbers every run
 
-# %% The same in every script: a constant is a flag. Skip it at first.
+# %% Flags: a constant's name, and what it is by default
 parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False,
@@ -63,7 +59,9 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
     parser.add_argument(f"--{name}", type=type(default), default=default,
                         choices=choices, help=f"{meaning} (default: {default!r})")
     value = getattr(parser.parse_known_args(argv)[0], name)
-    if type(value) is not str and not low <= value < high:
+    if type(value) is str:
+        return os.path.expanduser(value)  # --plot=~/echo.png
+    if not low <= value < high:
         parser.error(f"--{name} {value} is not in [{low}, {high})")
     return value
 
@@ -85,82 +83,9 @@ series_length = flag("series_length", 3000, "time steps of the waves", low=400)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
-predictions_file = flag("predictions", "", "keep in a FILE.npz what comes next, by the"
-                        " network: its array forecast")
-
-# %% The same in every script: the end of the flags. Skip it at first.
-# Closed (`>&-`) or not there (pythonw), they take what is printed all the same.
-sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
-if hasattr(sys.stdout, "reconfigure"):  # not in a notebook, which needs none of this
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
-    if hasattr(signal, "SIGPIPE"):  # not on Windows
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a run quietly
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
-
-
-def check_file(name, file, *endings):
-    """End the run here if --name FILE cannot be written; make its folder if need be."""
-    if endings and os.path.splitext(file)[1].lower() not in endings:
-        parser.error(f"--{name} {file} does not end in {' or '.join(endings)}")
-    try:
-        os.makedirs(os.path.dirname(file) or ".", exist_ok=True)
-        is_new = not os.path.exists(file)
-        open(file, "ab").close()  # tells more than os.access, on Windows above all
-        if is_new:
-            os.remove(file)
-    except OSError as error:
-        parser.error(f"--{name} {file}: {error.strerror}")
-
-
-if plot_file:
-    check_file("plot", plot_file, ".png", ".jpg", ".pdf", ".svg")
-if logdir:
-    check_file("logdir", os.path.join(logdir, "events"))
-
-
-# %% A series of your own. Skip it at first.
-def read_series():
-    """Return the numbers of --data; a fault ends the run."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an empty file: it is too short
-            values = np.genfromtxt(data, delimiter=",", usecols=column,
-                                   encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        parser.error(f"--data {data}: {error}")
-    except (ValueError, IndexError):
-        parser.error(f"--data {data}: not each of its lines has a --column {column}")
-    values = np.atleast_1d(values)
-    values = values[np.isnan(values[:1]).sum() :]  # a column may have a heading
-    bad = ~np.isfinite(values)
-    if bad.any():
-        parser.error(f"--data {data}: --column {column} has no number in place"
-                     f" {np.argmax(bad) + 1}")
-    if len(values) and not 0 < np.std(values) < np.inf:
-        parser.error(f"--data {data}: its numbers are all the same, or too large")
-    return values
-
-
-if data != "waves":
-    own_series = read_series()
-    series_length = len(own_series)
-held_out = series_length // 5  # the last part, which training never sees
-known = series_length - held_out
-num_batches = (known - number_of_features) // batch_size // number_of_steps
-if num_batches < 1:
-    parser.error(f"the {known} values to learn from do not fill one such batch")
-if period >= known:
-    parser.error(f"--period {period} is longer than the {known} values to learn from")
-if predictions_file:
-    check_file("predictions", predictions_file, ".npz")
-
-# %% From TensorFlow 2.16 on, cells are in another package. Skip it at first.
-try:
-    _ = tf.nn.rnn_cell.GRUCell
-except ImportError:
-    sys.exit("TensorFlow's RNN cells need one more: python -m pip install tf_keras")
+os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
 
 
 # %% RNN Architecture
@@ -176,42 +101,43 @@ batch = sliding_window(np.arange(1, batch_size + width), width)
 batch = batch.reshape(batch_size, number_of_steps, number_of_features)
 print("The batch (Fig 01)", *batch.tolist(), sep="\n  ")
 
+# TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
+# their sum. Much larger weights would drive most of the tanh to -1 or 1.
+np.random.seed(seed)
+limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
+kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
+bias = np.random.uniform(-limit, limit, [rnn_size])
+i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
 
 # %% Processing a batch
-# A line is read step by step, and the state that a step makes goes into the next one.
-# The last one is all that is left of the line.
-def process_batch(kernel, bias):
-    """Return all states, [batch_size, 1 + number_of_steps, rnn_size]."""
-    S = np.zeros((batch_size, rnn_size))  # S_initial
-    states = [S]
-    for t in range(number_of_steps):
-        # The article takes line after line. No line needs another: all go side by side.
-        _, _, S = process_step(batch[:, t], S, kernel, bias)
-        states.append(S)
-    return np.stack(states, axis=1)
-
+# The article takes line after line. But no line needs another one: here all go side by
+# side, each with states of its own. The first one, S_initial, is zeros.
+states = np.zeros((batch_size, 1 + number_of_steps, rnn_size))
 
 # %% Processing a single line of input
 # This is all there is to the cell: the new state is made of the input and of the old
-# state, by the same weights at each step.
-def process_step(x, S, kernel, bias):
-    """Return i_w x, h_w S and the new state they make: Fig 04 and Fig 06.
+# state, by the same weights at each step (Fig 04 and Fig 06).
+print("\nThe first line by hand, step by step; each unit has its column")
+np.set_printoptions(formatter={"float": "{:7.4f}".format}, linewidth=99,
+                    threshold=8, edgeitems=4)
+step_names = ["t", "t+1", "t+2", "t+3", "t+4"][:number_of_steps]  # those that are shown
+for t in range(number_of_steps):
+    i_w_x = batch[:, t] @ i_w  # [batch_size, rnn_size]
+    h_w_S = states[:, t] @ h_w  # [batch_size, rnn_size]
+    states[:, t + 1] = np.tanh(i_w_x + h_w_S + bias)
 
-    x: [batch_size, number_of_features]; S and what is returned: [batch_size, rnn_size];
-    kernel: [number_of_features + rnn_size, rnn_size], i_w above h_w; bias: [rnn_size].
-    """
-    i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
-    i_w_x = x @ i_w
-    h_w_S = S @ h_w
-    return i_w_x, h_w_S, np.tanh(i_w_x + h_w_S + bias)
-
+    if t < len(step_names):
+        print(f"Time step {step_names[t]}: x =", batch[0, t])
+        print("  i_w x            ", i_w_x[0])
+        print("  h_w S            ", h_w_S[0])
+        print("  bias             ", bias)
+        print("  sum              ", i_w_x[0] + h_w_S[0] + bias)
+        print("  new S = tanh(sum)", states[0, t + 1])
 
 # %% Coming back to the 2 lines of code
-# TensorFlow's two lines do the same. The walk by hand stands below beside their
-# numbers, and what the article says of them is checked.
+# TensorFlow's two lines do the same, and what the article says of them is checked.
 tf.reset_default_graph()  # to run cells again, begin with this one
 tf.set_random_seed(seed)
-np.random.seed(seed)
 with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell today
     # None is any number: of a batch's lines and steps, or one line as long as a series.
     inputs = tf.placeholder(tf.float32, [None, None, number_of_features])
@@ -220,98 +146,79 @@ with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell t
     # [batch_size, number_of_steps, rnn_size] and [batch_size, rnn_size]
     val1, state = tf.nn.dynamic_rnn(cell, inputs, initial_state=S_initial)
 
-# TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
-# their sum. Much larger weights would drive most of the tanh to -1 or 1.
-limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
-kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
-bias = np.random.uniform(-limit, limit, [rnn_size])
-states = process_batch(kernel, bias)  # [batch_size, 1 + number_of_steps, rnn_size]
-
 # One thread: operations this small take less time than handing them to another does.
-config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
-with tf.Session(config=config) as sess:
-    sess.run([w.assign(value) for w, value in zip(cell.weights, [kernel, bias])])
-    # _name holds the value that name has for this batch.
-    _val1, _state = sess.run([val1, state], {inputs: batch})
-    _val1_reversed = sess.run(val1, {inputs: batch[::-1]})
+sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+sess.run([w.assign(value) for w, value in zip(cell.weights, [kernel, bias])])
+_val1, _state = sess.run([val1, state], {inputs: batch})  # _name: the value of name
 
-print("\nThe first line by hand, step by step; each unit has its column")
-for t in range(min(5, number_of_steps)):
-    i_w_x, h_w_S, new_S = process_step(batch[:, t], states[:, t], kernel, bias)
-    print("Time step", f"t+{t}:" if t else "t:", "x =", batch[0, t])
-    for name, values in [
-        ("i_w x", i_w_x[0]), ("h_w S", h_w_S[0]), ("bias", bias),
-        ("sum", i_w_x[0] + h_w_S[0] + bias), ("new S = tanh(sum)", new_S[0]),
-        ("TensorFlow's val1", _val1[0, t]),
-    ]:
-        print(f"  {name:18}" + "".join(f"{value:9.4f}" for value in values[:7]))
+print("\nThe first line by TensorFlow; by hand it was new S")
+for t in range(len(step_names)):
+    print(f"  val1[0, {t}]       ", _val1[0, t])
 
-print("\nThe arrays on the way")
-for name, array in [
-    ("inputs: lines, steps, features", batch), ("kernel: i_w above h_w", kernel),
-    ("bias: i_b and h_b in one", bias), ("val1: lines, steps, units", _val1),
-    ("state: lines, units", _state),
-]:
-    print(f"  {name:34}{array.shape}")
-print(f"  {kernel.size + bias.size} parameters = {number_of_features} x {rnn_size} of"
-      f" i_w + {rnn_size} x {rnn_size} of h_w + {rnn_size} of the bias")
-
-# TensorFlow computes with about 7 digits, and a sum has many terms that are rounded.
-tolerance = 1e-5
+print("\nShapes: inputs", batch.shape, "val1", _val1.shape, "state", _state.shape)
+print(f"{kernel.size + bias.size} parameters: kernel {kernel.shape}, bias {bias.shape}")
 
 
-def check(claim, one, other, are_same=True):
-    """Print the largest difference of two arrays, and whether the claim is so."""
+def check(claim, one, other):
+    """Print the largest difference of two arrays, and whether they are the same."""
     difference = abs(one - other).max()
-    is_so = difference < tolerance if are_same else difference > tolerance
-    print(f"  {difference:7.1e} {'yes' if is_so else 'NO':4}{claim}")
+    print(f"  {difference:7.1e} {'yes' if difference < 1e-5 else 'no':4}{claim}")
 
 
-print("\nIs it so? The largest difference over all lines, steps and units")
+print("\nIs it so? The largest difference; TensorFlow computes with about 7 digits")
 check("val1 is this walk over all lines", _val1, states[:, 1:])
-h_w_first = process_batch(np.roll(kernel, -rnn_size, axis=0), bias)
-check("... and is not, were the kernel h_w above i_w", _val1, h_w_first[:, 1:],
-      are_same=False)
 check("val1[:, -1] is state: no output weights", _val1[:, -1], _state)
 check("val1[::-1] is val1 of inputs[::-1]: no line waits for another", _val1[::-1],
-      _val1_reversed)
+      sess.run(val1, {inputs: batch[::-1]}))
+
+# %% A series of your own. Skip it at first.
+# A printed line shows what was read, for files have many forms.
+if data != "waves":
+    try:
+        with open(data, encoding="utf-8-sig") as f:
+            table = f.read()
+        if ";" in table.split("\n")[0]:  # so it is written where 20,88 is a number
+            table = table.replace(",", ".").replace(";", ",")
+        texts = [row[column] for row in csv.reader(table.splitlines()) if row]
+        try:
+            float(texts[0])
+            heading = "(no heading)"
+        except ValueError:
+            heading = repr(texts.pop(0))
+        series = np.array([float(text) for text in texts])
+        if not np.isfinite(series).all():
+            raise ValueError("nan or inf are no numbers")
+    except IndexError:
+        parser.error(f"--data {data}: no lines, or one without a column {column}")
+    except (OSError, ValueError, csv.Error) as error:
+        parser.error(f"--data {data}, column {column}: {error}")
+    print(f"\nColumn {column} {heading} of {data}: {len(series)} values,",
+          *series[:5].tolist(), "…")
 
 # %% Time-series forecasting
 # What is that good for? A layer on top of the states forecasts a series' next value;
 # naive forecasts tell how good it is.
+if data == "waves":
+    # Two waves, of 24 and 168 steps, and noise that no forecast can know.
+    angle = 2 * np.pi * np.arange(series_length)
+    waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
+    series = waves + np.random.RandomState(seed).randn(series_length)
 
-# Two waves, of 24 and 168 steps, and noise that no forecast can know.
-angle = 2 * np.pi * np.arange(series_length)
-waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
-series = waves + np.random.RandomState(seed).randn(series_length)  # whatever the sizes
-if data != "waves":
-    series = own_series
+held_out = len(series) // 5  # the last part, which training never sees
+known = len(series) - held_out
+num_batches = (known - number_of_features) // batch_size // number_of_steps
+if len(series) < 100 + number_of_features or num_batches < 1 or period >= known:
+    parser.error(f"{len(series)} values are too few: at least 100 + number_of_features,"
+                 " and four fifths of them must fill a batch and exceed --period")
+if series[:known].min() == series[:known].max():
+    parser.error(f"--data {data}: the first {known} values are all the same")
 mean, scale = series[:known].mean(), series[:known].std()
 scaled = (series - mean) / scale
 # A step's features are the last few values, its target is the next one.
 windows = sliding_window(scaled, number_of_features + 1)
 # A row is a consecutive stretch of windows, and the next row goes on from there.
 rows = windows[: batch_size * num_batches * number_of_steps]
-rows = rows.reshape(batch_size, num_batches * number_of_steps, number_of_features + 1)
-print("\nA series to learn from: lines, steps, features and target", rows.shape)
-print("It is scaled to a variance of 1: that is the loss of forecasting the mean")
-
-
-def held_out_error(forecast):
-    """Return its root mean square error on the part held out, in the series' unit."""
-    return scale * np.sqrt(np.mean((forecast[-held_out:] - scaled[-held_out:]) ** 2))
-
-
-known_windows = windows[:-held_out]
-fit = np.linalg.lstsq(known_windows[:, :-1], known_windows[:, -1], rcond=None)[0]
-all_errors = {
-    "the value before": held_out_error(windows[:, -2]),
-    f"a fit to {number_of_features} values": held_out_error(windows[:, :-1] @ fit),
-}
-if period:
-    all_errors[f"the value {period} steps ago"] = held_out_error(scaled[:-period])
-if data == "waves":
-    all_errors["the waves themselves"] = held_out_error((waves - mean) / scale)
+rows = rows.reshape(batch_size, num_batches, number_of_steps, number_of_features + 1)
 
 with tf.name_scope("Time-series_forecasting"):
     # Fig 05 and Fig 07, which are no part of the cell.
@@ -323,338 +230,238 @@ with tf.name_scope("Time-series_forecasting"):
     train_step = tf.train.AdamOptimizer(learning_rate).minimize(loss)
 
 
+def held_out_error(forecast):
+    """Return its root mean square error on the part held out, in the series' unit."""
+    return scale * np.sqrt(np.mean((forecast[-held_out:] - scaled[-held_out:]) ** 2))
+
+
+fit = np.linalg.lstsq(windows[:-held_out, :-1], windows[:-held_out, -1], rcond=None)[0]
+all_errors = {
+    "the value before": held_out_error(windows[:, -2]),
+    f"a fit to {number_of_features} values": held_out_error(windows[:, :-1] @ fit),
+}
+if period:
+    all_errors[f"the value {period} steps ago"] = held_out_error(scaled[:-period])
+if data == "waves":
+    all_errors["the waves themselves"] = held_out_error((waves - mean) / scale)
+
 num_ahead = min(72, held_out)
 
 
 def run_ahead(past):
     """Return the forecasts after the past, each made from those before: [num_ahead]."""
-    values, feed = past, {inputs: [sliding_window(past, number_of_features)]}
+    values = past
+    feed = {inputs: [sliding_window(past, number_of_features)]}
     for _ in range(num_ahead):
-        _Output, feed[S_initial] = sess.run([Output, state], feed)
+        _Output, _state = sess.run([Output, state], feed)
         values = np.append(values, _Output[0, -1])
-        feed[inputs] = [[values[-number_of_features:]]]
+        feed = {inputs: [[values[-number_of_features:]]], S_initial: _state}
     return values[-num_ahead:]
 
 
 # %% How far back a forecast looks
 # One lens for all scripts: the length of d(an answer) / d(each input). The answer is
 # here the forecast after a line's last step, an input what one of its steps takes in.
+starts = range(0, len(windows) - 29, len(windows) // 50)
+lines = [windows[i : i + 30, :-1] for i in starts]  # each [30, number_of_features]
 with tf.name_scope("How_far_back_it_looks"):
     (pull,) = tf.gradients(Output[:, -1], inputs)
-
-line_length = min(30, len(windows))
-ends = np.linspace(line_length, len(windows), 50).astype(int)
-lines = np.array([windows[end - line_length : end, :-1] for end in ends])
+    looks_back = tf.reduce_mean(tf.norm(pull, axis=2), axis=0)[::-1]  # the last first
 
 
-def looks_back():
-    """Return those lengths, [line_length], the last step's first: means of 50 lines."""
-    return np.linalg.norm(sess.run(pull, {inputs: lines}), axis=2).mean(axis=0)[::-1]
-
-
-# %% The same in every script: a file is written whole. Skip it at first.
-failures = []  # what was told of files that could not be written
-
-
-def tell_failure(file, error):
-    """Say once why a file is not written: that is no reason to end the training."""
-    reason = f"{file} is not written: {getattr(error, 'strerror', '') or error}"
-    if reason not in failures:
-        failures.append(reason)
-        tqdm.write(reason)
-
-
-def write_file(file, save, **content):
-    """Write what save(f, **content) writes to a file f: whole, or not at all."""
-    whole = io.BytesIO()
-    save(whole, **content)
-    try:
-        with open(file + ".part", "wb") as f:
-            f.write(whole.getbuffer())
-        os.replace(file + ".part", file)
-    except OSError as error:  # such as a full disk
-        tell_failure(file, error)
-        with contextlib.suppress(OSError):
-            os.remove(file + ".part")
-
-
-def new_folder(name):
-    """Make name_1, or the first that is not there yet; return its name."""
-    for number in itertools.count(1):
-        with contextlib.suppress(FileExistsError):  # of two runs only one can make it
-            os.makedirs(f"{name}_{number}")
-            return f"{name}_{number}"
-
-
-# %% The same in every script: curves for TensorBoard. Skip it at first.
-class EventLog:
-    """A file of events, written as they come; where folder is "", none is."""
-
-    def __init__(self, folder):
-        self.file = os.path.join(folder, f"events.out.tfevents.{time.time():.6f}")
-        self.writer = tf.python_io.TFRecordWriter(self.file) if folder else None
-        self.add(file_version="brain.Event:2")
-        self.add(graph_def=tf.get_default_graph().as_graph_def().SerializeToString())
-
-    def add(self, step=0, **content):
-        if self.writer:
-            event = tf.Event(wall_time=time.time(), step=step, **content)
-            try:
-                self.writer.write(event.SerializeToString())
-                self.writer.flush()
-            except tf.errors.OpError as error:
-                tell_failure(self.file, error.message.split("; ")[-1])
-                self.writer = None
-
-    def add_point(self, curve, value, step):
-        point = tf.Summary.Value(tag=curve, simple_value=value)
-        self.add(step, summary=tf.Summary(value=[point]))
-
-
-# %% The same in every script: a live picture. Skip it at first.
+# %% A live picture, the same in every script: in a window, a notebook, or else a file
 class LivePicture:
-    """A figure that follows a training: in a window, in a notebook, or else in a file.
+    """A figure that is drawn again and again, in a fifth of the time at most.
 
-    Call is_due after each run of the session, plot if it says so, then draw. To plot
-    and draw takes a fifth of the time at most, but for slow motion. After a Ctrl-C in
-    the with block one more drawing is due, then is_due ends the block. (Python's own
-    way, to raise at once, fails where Tk is calling us: it swallows the exception.)
+    In its with block Ctrl-C is heard by is_due, which ends the block. (Python's way, to
+    raise at once, fails where Tk is calling us: it swallows the exception.)
     """
 
-    def __init__(self, name, file, size):
-        try:
-            with plt.ioff():  # a notebook's own backend would show it here
-                self.figure = (
-                    plt.Figure(size) if file else plt.figure(name, size, clear=True))
-        except ImportError as error:  # of what MPLBACKEND asks for
-            sys.exit(f"No window: {error}. Try --plot FILE, which needs none")
-        self.file = file or name + ".png"
-        self.window = self.figure.canvas.required_interactive_framework
-        self.notebook = "ipykernel" in sys.modules and not (file or self.window)
-        if self.notebook:
-            plt.close(self.figure)  # else it is shown where this cell ends, too
+    def __init__(self, name, size):
+        if plot_file:
+            plt.switch_backend("agg")
+        self.figure = plt.figure(name, size, clear=True)
+        self.file = plot_file or f"{name}.png"
+        self.is_window = self.figure.canvas.required_interactive_framework
+        self.output = None  # its place in a notebook
+        self.interrupted = False
+        self.asked = self.next_time = self.next_flush = 0  # seconds
+        if not self.is_window:
+            plt.close(self.figure)  # else a notebook shows it where this cell ends, too
 
-    def __enter__(self):
-        self.start, self.is_slow = time.perf_counter(), False
-        self.next_time = self.next_flush = 0
-        self.end_of_slow_motion = self.start + 15
-        self.interrupted = self.is_over = False
-        self.output = None
-        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
-        if self.window:
-            plt.show(block=False)
-        elif not self.notebook:
-            print("Picture in", self.file)
-        self.draw()
-        return self
+    def is_open(self):
+        return self.is_window and plt.fignum_exists(self.figure.number)
 
     def interrupt(self, *_):
         self.interrupted = True
-        signal.signal(signal.SIGINT, self.old_handler)  # a second one does not wait
 
-    def is_open(self):
-        return self.window and plt.fignum_exists(self.figure.number)
-
-    def flush_events(self):
-        """Let the window do what was asked of it, 20 times a second."""
-        if self.is_open() and time.perf_counter() > self.next_flush:
-            self.figure.canvas.flush_events()
-            self.next_flush = time.perf_counter() + 0.05
+    def __enter__(self):
+        self.old_handler = signal.signal(signal.SIGINT, self.interrupt)
+        self.asked = time.perf_counter()
+        if self.is_window:
+            plt.show(block=False)
+        elif "ipykernel" in sys.modules and not plot_file:
+            from IPython.display import display
+            self.output = display(self.figure, display_id=True)
+        self.draw()
 
     def is_due(self, slow_motion=False):
-        """Tell if it is time to draw: in slow motion always, where one can watch it."""
-        self.flush_events()
-        if self.is_over:
+        """Tell if it is time to draw; let the window do what was asked of it."""
+        self.asked = time.perf_counter()
+        if self.is_open() and self.asked > self.next_flush:
+            self.figure.canvas.flush_events()
+            self.next_flush = self.asked + 0.05
+        if self.interrupted:
             raise KeyboardInterrupt
-        self.is_over = self.interrupted  # what there is by now is drawn first
-        self.start = time.perf_counter()
-        self.is_slow = (slow_motion and self.start < self.end_of_slow_motion
-                        and (self.notebook or self.is_open()))
-        is_seen = self.is_open() or not self.window
-        return (self.is_over or self.is_slow
-                or is_seen and self.start > self.next_time)
+        if self.is_window and not self.is_open():
+            return False  # closing it has ended the drawing
+        if slow_motion and (self.output or self.is_window):
+            time.sleep(0.07)
+            return True
+        return self.asked > self.next_time
 
     def draw(self):
-        if self.notebook:
-            self.show()
+        if self.output:
+            self.output.update(self.figure)
         elif self.is_open():
             self.figure.canvas.draw()
             self.figure.canvas.flush_events()
-        elif not self.window:
-            self.save()
-        seconds = time.perf_counter() - self.start
-        self.next_time = self.start + 5 * seconds
-        if self.is_slow:
-            time.sleep(max(0, 0.07 - seconds))  # for the eye
-
-    def show(self):
-        from IPython.display import Image, display
-        image = io.BytesIO()
-        self.figure.savefig(image, format="png", dpi=100)
-        if self.output:
-            self.output.update(Image(image.getvalue()))
-        else:
-            self.output = display(Image(image.getvalue()), display_id=True)
-
-    def save(self):
-        kind = os.path.splitext(self.file)[1][1:]
-        write_file(self.file, self.figure.savefig, format=kind, dpi=200)
+        elif not self.is_window:
+            self.figure.savefig(self.file, dpi=200)
+        now = time.perf_counter()
+        self.next_time = now + 4 * (now - self.asked)  # since then it was computed, too
 
     def __exit__(self, error, *_):
-        was_open, self.is_slow = self.is_open(), False
-        if self.notebook:  # once more, for consoles that know no updates
+        if self.output:  # once more, for consoles that know no updates
             self.output.update({"text/html": ""}, raw=True)
-            self.output = None
-        self.draw()
-        if was_open and not error:
-            print("Close the window, or press Ctrl-C, to end")
-        while self.is_open() and not error and not self.interrupted:
-            self.figure.canvas.start_event_loop(0.1)  # plt.show would not hear Ctrl-C
+            type(self.output)().display(self.figure)
+        if self.output or self.is_window:  # what is drawn was not yet in the file
+            self.figure.savefig(self.file, dpi=200)
+        print("Picture in", self.file)
+        while self.is_open() and not (error or self.interrupted):
+            self.figure.canvas.start_event_loop(0.1)  # it stays until it is closed
         signal.signal(signal.SIGINT, self.old_handler)
-        if self.window and (error or self.interrupted or not was_open):
-            print("Picture in", self.file)
-            self.save()
+        self.interrupted = False
         return error is KeyboardInterrupt
 
 
 # %% The picture: Fig 02, Fig 03 and the forecast
-picture = LivePicture("rnn_internals", plot_file, (12, 6.3))
-figure = picture.figure
-axes = figure.add_axes([0.05, 0.09, 0.24, 0.31], xlabel="epoch", xlim=(0, num_epochs))
-axes.set_title("Root mean square error, held out", size=11)
-axes.set_ylim(0, 2.2 * max(all_errors.values()))
-for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
-    axes.axhline(value, color="gray", ls=style, lw=1, label=name)
-(error_line,) = axes.plot([], [], label="the network")
-axes.legend(fontsize=8, loc="upper right")
-lens_axes = figure.add_axes([0.35, 0.09, 0.18, 0.31], yscale="log", ylim=(1e-4, 3))
-lens_axes.set_title("How far back it looks", size=11)
-lens_axes.set(xlabel="steps back", xlim=(-0.5, line_length - 0.5))
-(lens_line,) = lens_axes.plot([], [], "o-", ms=3)
-lens_axes.axvline(number_of_steps - 0.5, color="gray", ls=":", lw=1,
-                  label="gradients in training\nend at the latest here")
-lens_axes.legend(fontsize=8, loc="upper right")
-forecast_axes = figure.add_axes([0.59, 0.09, 0.4, 0.31])
-forecast_axes.set_xlabel("steps from the last known one")
-around = np.arange(1 - min(72, known), num_ahead + 1)
-forecast_axes.plot(around, series[known + around - 1], "lightgray", label="series")
-if data == "waves":
-    without_noise = waves[known + around - 1]
-    forecast_axes.plot(around, without_noise, "gray", label="without its noise")
-(forecast_line,) = forecast_axes.plot([], [], "tab:red", label="forecast")
-forecast_axes.legend(loc="lower left", ncol=3, fontsize=8)
-axes = figure.add_axes([0.01, 0.46, 0.98, 0.53], xlim=(-1.6, 5.4), ylim=(-0.3, 1.5))
-axes.axis("off")
+picture = LivePicture("rnn_internals", (12, 6.3))
+axes = picture.figure.subplot_mosaic(
+    [["unrolled"] * 3, ["error", "lens", "forecast"]],
+    gridspec_kw={"left": 0.04, "right": 0.98, "top": 0.95, "bottom": 0.09,
+                 "height_ratios": [5, 3], "width_ratios": [4, 3, 7]})
+unrolled = axes["unrolled"]
+unrolled.set(xlim=(-1.6, 5.25), ylim=(-0.2, 1.4))
+unrolled.axis("off")
+unrolled.set_title("Rolled, and unrolled with the first line's numbers", loc="left")
 center = {"ha": "center", "va": "center"}
-ahead, back = {"arrowstyle": "-|>"}, {"arrowstyle": "<|-"}
 
 
-def draw_cell(x, its_input):
-    for y, text, color in [(0.5, "cell", "moccasin"), (-0.15, its_input, "white")]:
-        box = {"boxstyle": "round,pad=0.5", "facecolor": color}
-        axes.text(x, y, text, bbox=box, **center)
-    axes.annotate("", (x, 0.4), (x, -0.05), arrowprops=ahead)
-    axes.text(x + 0.07, 0.2, "$i_w$", **center)
-    axes.annotate("", (x - 0.12, 0.5), (x - 0.38, 0.5), arrowprops=ahead)
-    axes.text(x - 0.25, 0.56, "$h_w$", **center)
-    axes.annotate("", (x + 0.38, 0.5), (x + 0.12, 0.5), arrowprops=ahead)
+def draw_cell(x, its_input, output):
+    for start, end in [((x, -0.05), (x, 0.4)), ((x - 0.36, 0.5), (x - 0.12, 0.5)),
+                       ((x + 0.12, 0.5), (x + 0.36, 0.5)),
+                       ((x + 0.5, 1.03), (x + 0.5, 1.26))]:
+        unrolled.annotate("", end, start, arrowprops={
+            "arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0})
+    unrolled.text(x, 0.5, "cell", **center,
+                  bbox={"boxstyle": "round,pad=0.5", "facecolor": "moccasin"})
+    for text_x, text_y, text in [(x, -0.12, its_input), (x + 0.07, 0.2, "$i_w$"),
+                                 (x - 0.25, 0.57, "$h_w$"), (x + 0.5, 1.32, output)]:
+        unrolled.text(text_x, text_y, text, **center)
 
 
-axes.text(-1.5, 1.4, "Rolled, and unrolled with the numbers of the first line", size=13)
-draw_cell(-1, "x")
-axes.plot([-0.62, -0.62, -1.38, -1.38], [0.5, 0.9, 0.9, 0.5], "k", lw=1)
-axes.annotate("val1", (-0.62, 0.9), (-0.62, 1.26), arrowprops=back, **center)
-for t, S in enumerate(states[0, :6]):
-    axes.pcolormesh([t - 0.12, t + 0.12], np.linspace(1, 0, rnn_size + 1), S[:, None],
-                    cmap="RdBu_r", vmin=-1.5, vmax=1.5, edgecolor="gray", lw=0.5)
-    for unit, value in enumerate(S if rnn_size <= 12 else []):
-        axes.text(t, 1 - (unit + 0.5) / rnn_size, f"{value:.2f}", size=8, **center)
-    name = ["initial", "t", f"t+{t - 1}"][min(t, 2)]
-    axes.text(t, -0.11, f"$S_{{{name}}}$", **center)
-for t, x in enumerate(batch[0, :5]):
-    draw_cell(t + 0.5, str(x))
-    axes.annotate(f"val1[0, {t}]", (t + 1, 1), (t + 1, 1.26), arrowprops=back, **center)
+draw_cell(-1, "x", "val1")
+unrolled.plot([-0.64, -0.5, -0.5, -0.5, -1.5, -1.5, -1.36],  # back into itself
+              [0.5, 0.5, 1.03, 0.8, 0.8, 0.5, 0.5], "k", lw=1)
+for t in range(len(step_names)):
+    more = " …]" if number_of_features > 3 else "]"
+    draw_cell(t + 0.5, str(batch[0, t, :3]).replace("]", more), f"val1[0, {t}]")
+for t, name in enumerate(["initial", *step_names]):
+    unrolled.text(t, -0.12, f"$S_{{{name}}}$", **center)
+    for unit, value in enumerate(states[0, t, :7]):
+        y = 0.5 + (min(rnn_size, 7) - 1) / 14 - unit / 7
+        box = {"facecolor": plt.cm.RdBu_r(0.5 + value / 3), "pad": 5}
+        unrolled.text(t, y, f"{value:5.2f}", size=8, family="monospace", bbox=box,
+                      **center)
+    if rnn_size > 7:
+        unrolled.text(t, -0.03, "…", **center)
+if number_of_steps > 5:
+    unrolled.text(5.22, 0.5, "…", size=14, **center)
 
-
-def measure(epochs):
-    """Note the error of the network after so many epochs on the part held out."""
-    # In 100 steps before that part, the state finds its way from zeros.
-    past, outputs, feed = windows[-held_out - 100 :, :-1], [], {}
-    for start in range(0, len(past), 100):
-        feed[inputs] = [past[start : start + 100]]
-        _Output, feed[S_initial] = sess.run([Output, state], feed)
-        outputs.append(_Output[0])
-        picture.flush_events()
-    network_errors.append(held_out_error(np.concatenate(outputs)))
-    epochs_measured.append(epochs)
+axes["error"].set(title="Root mean square error, held out", xlabel="epoch",
+                  xlim=(0, num_epochs), ylim=(0, 2.2 * max(all_errors.values())))
+for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
+    axes["error"].axhline(value, color="gray", ls=style, lw=1, label=name)
+(error_line,) = axes["error"].plot([], [], label="the network")
+axes["lens"].set(title="How far back it looks", xlabel="steps back", yscale="log",
+                 xlim=(-0.5, 29.5), ylim=(1e-4, 3))
+(lens_line,) = axes["lens"].plot([], [], "o-", ms=3)
+axes["lens"].axvline(number_of_steps - 0.5, color="gray", ls=":", lw=1,
+                     label="gradients in training\nend at the latest here")
+axes["forecast"].set(title="Forecast on its own outputs",
+                     xlabel="steps from the last known one")
+around = np.arange(-71, num_ahead + 1)
+axes["forecast"].plot(around, series[known + around - 1], "lightgray", label="series")
+if data == "waves":
+    axes["forecast"].plot(around, waves[known + around - 1], "gray", label="its waves")
+(forecast_line,) = axes["forecast"].plot([], [], "tab:red", label="forecast")
+axes["error"].legend(fontsize=8, loc="upper right")
+axes["lens"].legend(fontsize=8, loc="upper right")
+axes["forecast"].legend(fontsize=8, loc="lower left", ncol=3)
 
 
 def plot():
-    """Draw the errors, how far it looks back, and its forecast of the part held out."""
-    error_line.set_data(epochs_measured.copy(), network_errors.copy())
-    lens_line.set_data(range(line_length), looks_back())
-    forecast = run_ahead(scaled[max(known - number_of_features - 100, 0) : known])
-    forecast_line.set_data(np.arange(1, num_ahead + 1), mean + scale * forecast)
-    forecast_axes.set_title(f"Forecast on its own outputs, after {epochs:.1f} epochs",
-                            size=11)
+    error_line.set_data(epochs_measured, network_errors)
+    lens_line.set_data(range(30), sess.run(looks_back, {inputs: lines}))
+    forecast = run_ahead(scaled[:known][-number_of_features - 100 :])
+    forecast_line.set_data(range(1, num_ahead + 1), mean + scale * forecast)
+    axes["forecast"].set_title(
+        f"Forecast on its own outputs, after {len(losses) / num_batches:.1f} epochs")
     picture.draw()
 
 
 # %% Training
 # Each sess.run goes on from the state in which the one before ended. Look at where the
 # network comes in among the naive forecasts.
-sess = tf.Session(config=config)  # stays open: play on with it
-sess.run(tf.global_variables_initializer())  # not the small weights any more
-log = EventLog(new_folder(os.path.join(logdir, "rnn_internals")) if logdir else "")
+# Not the small weights any more. (tf.global_variables_initializer would change
+# operations that this session has run already, which TensorFlow warns of.)
+sess.run([variable.initializer for variable in tf.global_variables()])
+run_dir = os.path.join(logdir, f"rnn_internals_{time.time():.0f}")
+writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None
+losses, network_errors, epochs_measured = [], [], []
 with picture:
-    losses, network_errors, epochs_measured = [], [], []
     for epoch in tqdm(range(num_epochs), unit="epoch", disable=None):
-        feed = {}  # an epoch's first state is zeros
-        for batch_idx, stretch in enumerate(np.split(rows, num_batches, axis=1)):
-            feed[inputs], feed[targets] = stretch[:, :, :-1], stretch[:, :, -1]
-            _loss, _, feed[S_initial] = sess.run([loss, train_step, state], feed)
+        _state = np.zeros((batch_size, rnn_size))
+        for batch_idx in range(num_batches):
+            stretch = rows[:, batch_idx]  # the next number_of_steps windows of each row
+            feed = {inputs: stretch[:, :, :-1], targets: stretch[:, :, -1],
+                    S_initial: _state}
+            _loss, _, _state = sess.run([loss, train_step, state], feed)
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
-            log.add_point("loss", _loss, len(losses))
             losses.append(_loss)
+            if writer:
+                point = tf.Summary.Value(tag="loss", simple_value=_loss)
+                writer.add_summary(tf.Summary(value=[point]), len(losses))
 
-            epochs = epoch + (batch_idx + 1) / num_batches
             is_tenth = epoch == 0 and batch_idx % (num_batches // 10 + 1) == 0
             is_measured = is_tenth or batch_idx == num_batches - 1
             if is_measured:
-                measure(epochs)
-            # Slow motion: in the first epochs the forecast finds the waves.
-            if picture.is_due(is_measured and epochs <= 20) or epochs == num_epochs:
+                # In 100 steps before that part, the state finds its way from zeros.
+                _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
+                network_errors.append(held_out_error(_Output[0]))
+                epochs_measured.append(len(losses) / num_batches)
+            if picture.is_due(is_measured and epoch < 20):
                 plot()
-
         if epoch % 5 == 0 or epoch == num_epochs - 1:
             tqdm.write(f"Epoch {epoch + 1:2} loss {np.mean(losses[-num_batches:]):.4f}")
 
+    plot()
     all_errors["the network"] = network_errors[-1]
     print("\nRoot mean square errors of forecasts, one step ahead")
     for name in sorted(all_errors, key=all_errors.get):
         print(f"  {name:24}{all_errors[name]:6.2f}")
-
     forecast = mean + scale * run_ahead(scaled[-number_of_features - 100 :])
     shown = "  ".join(f"{value:.4g}" for value in forecast[:8])
     print("\nAfter the last value of all the network expects", shown)
-    if predictions_file:
-        write_file(predictions_file, np.savez, forecast=forecast)
-
-# %% And today
-# The two lines are deprecated: dynamic_rnn is keras.layers.RNN(cell) now, and still a
-# loop over the time steps, tf.while_loop with TensorFlow, jax.lax.scan with JAX [1].
-# jax.lax.scan is Fig 03 as a function: of a state and an input it makes the next state
-# and an output, step after step [2]. On a GPU Keras hands a GRU, if nothing is changed
-# in it, to NVIDIA's cuDNN instead of that loop [3]. PyTorch's nn.RNN has a second bias,
-# though they only count as their sum: 84 parameters, not 77 [4]. In the M4 competition
-# of forecasts, none of six entries of machine learning alone was better than a
-# combination of classical ones [5]; the winner joined exponential smoothing to an LSTM
-# [6].
-#
-# [1]: https://github.com/keras-team/keras
-# [2]: https://docs.jax.dev/en/latest/_autosummary/jax.lax.scan.html
-# [3]: https://keras.io/api/layers/recurrent_layers/gru/
-# [4]: https://docs.pytorch.org/docs/stable/generated/torch.nn.modules.rnn.RNN.html
-# [5]: https://pure.unic.ac.cy/en/publications/the-m4-competition-results-findings-conclusion-and-way-forward
-# [6]: https://doi.org/10.1016/j.ijforecast.2019.03.017

@@ -88,7 +88,7 @@ truncated_backprop_length = flag("truncated_backprop_length", 0,
 shift = flag("shift", 0, "move images to learn by up to so many pixels", low=0)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
-logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
+logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
 os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
@@ -119,7 +119,8 @@ def read_arrays(label_axes):
                and x.shape[1:] == arrays["x_train"].shape[1:],
                f"x_{part}, {x.dtype} {x.shape}, is not numbers [many, steps, features],"
                " steps and features as in x_train")
-        demand(y.shape == x.shape[:label_axes], f"y_{part} {y.shape} does not fit")
+        demand(y.dtype.kind in "biuf" and y.shape == x.shape[:label_axes],
+               f"y_{part}, {y.dtype} {y.shape}, is not numbers {x.shape[:label_axes]}")
         many, last, _ = x.shape
         length = arrays.get("length_" + part, np.full(many, last))
         demand(length.shape == (many,) and np.isin(length, range(1, last + 1)).all(),
@@ -159,13 +160,10 @@ out_size = len(names)
 
 # %% Dropout, the same in both seq scripts
 # Layers overlap in time: while the second reads a step, the first is at the next one.
-# Yet two runs of one seed have to drop the same outputs.
+# Yet two runs of one seed must drop the same outputs. And a test, where nothing is
+# dropped, must draw no random numbers: else it would change the training after it.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
-    """Drop a part of the outputs, no time step before the one that precedes it.
-
-    Where nothing is dropped, no random numbers are drawn: so a look or a test does not
-    change what is dropped in the training after it.
-    """
+    """Drop a part of the outputs, no time step before the one that precedes it."""
 
     def __init__(self, cell, output_keep_prob):
         super().__init__(cell)
@@ -250,11 +248,11 @@ data_folder = os.path.join(  # beside the script, or here
 
 @functools.lru_cache(maxsize=None)
 def print_character(character, font, bolder):
-    """Return an image of 64 x 64 pixels, the character in its middle."""
-    font = ImageFont.truetype(os.path.join(font_folder, font + ".ttf"), 64)
+    """Return an image of 32 x 32 pixels, the character in its middle."""
+    font = ImageFont.truetype(os.path.join(font_folder, font + ".ttf"), 32)
     left, top, right, bottom = font.getbbox(character)
-    corner = 32 - (left + right) / 2, 32 - (top + bottom) / 2
-    image = Image.new("L", (64, 64))
+    corner = 16 - (left + right) / 2, 16 - (top + bottom) / 2
+    image = Image.new("L", (32, 32))
     ImageDraw.Draw(image).text(corner, character, 255, font, stroke_width=bolder)
     return image
 
@@ -266,12 +264,12 @@ def draw(characters, fonts, height, width, distortion, noise):
     """
     images = np.random.normal(0, noise, (len(characters), height, width))
     for image, character, font in zip(images, characters, fonts):
-        printed = print_character(character, font, np.random.randint(3))
+        printed = print_character(character, font, np.random.randint(2))
         # The pixel x, y gets what was at a x + b y + c, d x + e y + f.
         (a, b), (d, e) = np.eye(2) + np.random.uniform(-distortion, distortion, (2, 2))
-        c, f = 32 - 32 * np.array([a + b, d + e]) + np.random.uniform(-3, 3, 2)
+        c, f = 16 - 16 * np.array([a + b, d + e]) + np.random.uniform(-2, 2, 2)
         moved = printed.transform(
-            (64, 64), Image.AFFINE, (a, b, c, d, e, f), Image.BILINEAR)
+            (32, 32), Image.AFFINE, (a, b, c, d, e, f), Image.BILINEAR)
         image += np.asarray(moved.resize((width, height))) / 255
     return np.clip(images, 0, 1).astype(np.float32)
 
@@ -305,8 +303,8 @@ if data_name == "drawn":
     y_test = np.random.randint(10, size=2000)
     train_fonts = np.random.choice(TRAIN_FONTS, 10000)
     test_fonts = np.random.choice(TEST_FONTS, 2000)
-    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.25, noise=0.1)
-    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.25, noise=0.1)
+    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.2, noise=0.1)
+    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.2, noise=0.1)
 elif data_name == "mnist":
     print("Reading mnist")
     x_train = read_mnist("train-images-idx3-ubyte.gz",
@@ -432,7 +430,7 @@ axes["error"].axhline(100 * blind_error, color="gray", ls="--", lw=1,
 (train_line,) = axes["error"].plot([], [], "b.:", clip_on=False, label="training set")
 (test_line,) = axes["error"].plot([], [], "ro-", clip_on=False, label="test set")
 axes["loss"].legend(loc="lower left", fontsize=8, frameon=False)
-axes["error"].legend(loc="center right", fontsize=8, frameon=False)
+axes["error"].legend(fontsize=8, frameon=False)
 
 named = range(out_size) if out_size <= 12 else []  # more names would not fit
 tick_labels = [short[i] for i in named]
@@ -445,27 +443,31 @@ for i in "01":
                                vmin=x_test.min(), vmax=x_test.max()))
     image.set(facecolor="lightgray", xticks=[])
     thoughts.append(thought.imshow(np.zeros((steps, out_size)), aspect="auto", vmax=1))
-    thought.set(facecolor="lightgray", xticks=named, yticks=[])
+    thought.set(facecolor="lightgray", yticks=[])
     thought.set_title("it thinks", size=9)
-    thought.set_xticklabels(tick_labels, size=6, rotation=upright)
+    thought.set_xticks(named, tick_labels, size=6, rotation=upright)
     lenses.append(lens.imshow(np.zeros((steps, features)), cmap="RdBu", aspect="auto"))
     lens.set_title("What the answer hangs on", loc="left", size=10)
     lens.set_xlabel("more here: blue\nsurer, red less sure", size=8)
     strengths.append(rows.plot([], [], "k", [], [], "gray"))
     rows.set(ylim=lens.get_ylim(), yticks=[])
+    rows.locator_params(axis="x", nbins=2, prune="lower")
     rows.set_xlabel("by row\n(gray: mean)", size=8)
 
 confusion = axes["matrix"].imshow(np.zeros((out_size, out_size)), cmap="Blues", vmax=2)
 axes["matrix"].set(title="What it took for what", xlabel="class by the network",
-                   ylabel="true class", xticks=named, yticks=named)
-axes["matrix"].set_xticklabels(tick_labels, rotation=upright)
-axes["matrix"].set_yticklabels(tick_labels)
+                   ylabel="true class")
+axes["matrix"].set_xticks(named, tick_labels, rotation=upright)
+axes["matrix"].set_yticks(named, tick_labels)
 count_texts = [[axes["matrix"].text(column, row, "", ha="center", va="center", size=8)
                 for column in named] for row in named]
 
 
-def plot(readings, pulls):
-    """Draw it all; readings and pulls: of the two examples, and then of others."""
+def plot():
+    shown = [*examples, *range(min(batch_size, len(x_test)))]  # two, and some others
+    readings, pulls = sess.run([reading, pull], {
+        data: x_test[shown], length: length_test[shown]})
+
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
         told += f" It reads {errors[-1]:.1%} of the test set wrong."
@@ -522,19 +524,6 @@ def predict(x, lengths):
     return np.concatenate(parts)
 
 
-def add_point(name, value):
-    """Write a point of a curve for TensorBoard."""
-    if writer:
-        point = tf.Summary.Value(tag=name, simple_value=value)
-        writer.add_summary(tf.Summary(value=[point]), len(losses))
-
-
-def look_at_images():
-    """Return what it thinks of the examples and of others, and what answers hang on."""
-    shown = [*examples, *range(min(batch_size, len(x_test)))]
-    return sess.run([reading, pull], {data: x_test[shown], length: length_test[shown]})
-
-
 losses, train_errors, errors = [], [], []
 counts = np.zeros((out_size, out_size), int)
 examples = [0, -1]  # those of the test set that are shown
@@ -562,21 +551,22 @@ with picture:
             if not np.isfinite(_loss):
                 sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
             losses.append(_loss)
-            add_point("loss", _loss)
+            if writer:
+                point = tf.Summary.Value(tag="loss", simple_value=_loss)
+                writer.add_summary(tf.Summary(value=[point]), len(losses))
             # In slow motion at first, when the loss falls fastest.
             if picture.is_due(slow_motion=epoch_idx == 0 and batch_idx % 10 == 0):
-                plot(*look_at_images())
+                plot()
 
         known = predict(x_train[sample], length_train[sample]).argmax(axis=1)
         train_errors.append(np.mean(known != y_train[sample]))
         probabilities = predict(x_test, length_test)  # [len(x_test), out_size]
         answers = probabilities.argmax(axis=1)
         errors.append(np.mean(answers != y_test))
-        add_point("error", errors[-1])
         counts = np.zeros((out_size, out_size), int)  # [true, answered]
         np.add.at(counts, (y_test, answers), 1)
         # One that is read right, and one that is read wrong, if there are such.
         examples = [np.argmax(answers == y_test), np.argmax(answers != y_test)]
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
                    f" loss {np.mean(losses[-num_batches:]):.4f}")
-    plot(*look_at_images())
+    plot()

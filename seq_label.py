@@ -97,7 +97,7 @@ truncated_backprop_length = flag("truncated_backprop_length", 0,
                                  "letters that a gradient reaches back; 0: all", low=0)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
-logdir = flag("logdir", "", "write graph and curves here, for TensorBoard")
+logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
 parser.add_argument("-h", "--help", action="help")
 parser.parse_args(argv)  # refuses all others
 os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
@@ -130,7 +130,8 @@ def read_arrays(label_axes):
                and x.shape[1:] == arrays["x_train"].shape[1:],
                f"x_{part}, {x.dtype} {x.shape}, is not numbers [many, steps, features],"
                " steps and features as in x_train")
-        demand(y.shape == x.shape[:label_axes], f"y_{part} {y.shape} does not fit")
+        demand(y.dtype.kind in "biuf" and y.shape == x.shape[:label_axes],
+               f"y_{part}, {y.dtype} {y.shape}, is not numbers {x.shape[:label_axes]}")
         many, last, _ = x.shape
         length = arrays.get("length_" + part, np.full(many, last))
         demand(length.shape == (many,) and np.isin(length, range(1, last + 1)).all(),
@@ -183,13 +184,10 @@ class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
 
 # %% Dropout, the same in both seq scripts
 # Layers overlap in time: while the second reads a step, the first is at the next one.
-# Yet two runs of one seed have to drop the same outputs.
+# Yet two runs of one seed must drop the same outputs. And a test, where nothing is
+# dropped, must draw no random numbers: else it would change the training after it.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
-    """Drop a part of the outputs, no time step before the one that precedes it.
-
-    Where nothing is dropped, no random numbers are drawn: so a look or a test does not
-    change what is dropped in the training after it.
-    """
+    """Drop a part of the outputs, no time step before the one that precedes it."""
 
     def __init__(self, cell, output_keep_prob):
         super().__init__(cell)
@@ -290,11 +288,11 @@ data_folder = os.path.join(  # beside the script, or here
 
 @functools.lru_cache(maxsize=None)
 def print_character(character, font, bolder):
-    """Return an image of 64 x 64 pixels, the character in its middle."""
-    font = ImageFont.truetype(os.path.join(font_folder, font + ".ttf"), 64)
+    """Return an image of 32 x 32 pixels, the character in its middle."""
+    font = ImageFont.truetype(os.path.join(font_folder, font + ".ttf"), 32)
     left, top, right, bottom = font.getbbox(character)
-    corner = 32 - (left + right) / 2, 32 - (top + bottom) / 2
-    image = Image.new("L", (64, 64))
+    corner = 16 - (left + right) / 2, 16 - (top + bottom) / 2
+    image = Image.new("L", (32, 32))
     ImageDraw.Draw(image).text(corner, character, 255, font, stroke_width=bolder)
     return image
 
@@ -306,12 +304,12 @@ def draw(characters, fonts, height, width, distortion, noise):
     """
     images = np.random.normal(0, noise, (len(characters), height, width))
     for image, character, font in zip(images, characters, fonts):
-        printed = print_character(character, font, np.random.randint(3))
+        printed = print_character(character, font, np.random.randint(2))
         # The pixel x, y gets what was at a x + b y + c, d x + e y + f.
         (a, b), (d, e) = np.eye(2) + np.random.uniform(-distortion, distortion, (2, 2))
-        c, f = 32 - 32 * np.array([a + b, d + e]) + np.random.uniform(-3, 3, 2)
+        c, f = 16 - 16 * np.array([a + b, d + e]) + np.random.uniform(-2, 2, 2)
         moved = printed.transform(
-            (64, 64), Image.AFFINE, (a, b, c, d, e, f), Image.BILINEAR)
+            (32, 32), Image.AFFINE, (a, b, c, d, e, f), Image.BILINEAR)
         image += np.asarray(moved.resize((width, height))) / 255
     return np.clip(images, 0, 1).astype(np.float32)
 
@@ -509,7 +507,7 @@ axes["error"].axhline(100 * blind_error, color="gray", ls="--", lw=1,
 (known_line,) = axes["error"].plot([], [], "mo-", ms=4, label="test, known words")
 (train_line,) = axes["error"].plot([], [], "b.:", label="training words")
 axes["loss"].legend(loc="lower left", fontsize=8, frameon=False)
-axes["error"].legend(loc="center right", fontsize=8, frameon=False)
+axes["error"].legend(fontsize=8, frameon=False)
 
 offsets = np.arange(-3, 4)
 axes["lens"].set(title="What an answer hangs on", xticks=offsets,
@@ -590,13 +588,6 @@ def predict(x, lengths):
     return np.concatenate(parts)
 
 
-def add_point(name, value):
-    """Write a point of a curve for TensorBoard."""
-    if writer:
-        point = tf.Summary.Value(tag=name, simple_value=value)
-        writer.add_summary(tf.Summary(value=[point]), len(losses))
-
-
 def error_of(answers, y):
     """Return the share of the labels that are not what is answered; NaN of none."""
     return np.mean((answers != y)[y >= 0]) if (y >= 0).any() else np.nan
@@ -645,7 +636,9 @@ with picture:
                 if not np.isfinite(_loss):
                     sys.exit(f"Loss {_loss}: try a smaller --learning_rate")
                 losses.append(_loss)
-                add_point("loss", _loss)
+                if writer:
+                    point = tf.Summary.Value(tag="loss", simple_value=_loss)
+                    writer.add_summary(tf.Summary(value=[point]), len(losses))
             # In slow motion at first, when the loss falls fastest.
             if picture.is_due(slow_motion=epoch_idx == 0 and batch_idx % 10 == 0):
                 plot(*look_at_words())
@@ -657,7 +650,6 @@ with picture:
         errors.append(error_of(answers, y_test))
         known_errors.append(error_of(answers[is_known], y_test[is_known]))
         new_errors.append(error_of(answers[~is_known], y_test[~is_known]))
-        add_point("error", errors[-1])
         is_wrong = (answers != y_test) & (y_test >= 0)
         of_both = f" (known words {known_errors[-1]:.1%}, new {new_errors[-1]:.1%})"
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"

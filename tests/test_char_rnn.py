@@ -537,11 +537,12 @@ def test_each_run_has_a_folder_and_what_is_wrong_with_one_gets_a_line(
 def test_a_run_goes_on_with_another_text_in_a_folder_of_its_own(run, tmp_path):
     first = run("char_rnn.py", TINY + "--num_epochs 2 --learning_rate 0.05")
     before = {path: os.path.getmtime(path) for path in glob.glob("char_rnn_1/*")}
-    (tmp_path / "other.txt").write_text(TEXT + "hhh" * 200)
-    flags = "--plot p.png --data other.txt --num_epochs 1"
-    names = run("char_rnn.py", "--resume " + flags)
+    (tmp_path / "other.txt").write_text(TEXT[300:] + TEXT[:300])
+    names = run("char_rnn.py", "--resume --plot p.png --data other.txt --num_epochs 1")
     assert {path: os.path.getmtime(path) for path in before} == before
     assert (names.checkpoint_dir, names.vocabulary) == ("char_rnn_2", first.vocabulary)
     assert [epoch for epoch, _ in names.curves["validation"]] == [1]
-    start = run("char_rnn.py", TINY + "--learning_rate 0.05 " + flags)
-    assert names.loss_list[0] < start.loss_list[0]  # it has not begun anew
+    first.restore("newest", 2)
+    X, y = names.batches[0]
+    known, _ = first.read(np.hstack([X, y[:, -1:]]))
+    assert names.loss_list[0] == pytest.approx(known.mean(), abs=1e-6)

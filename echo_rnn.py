@@ -85,8 +85,8 @@ os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
 num_batches = total_series_length // batch_size // truncated_backprop_length
 if total_series_length % batch_size or num_batches == 0 or (
         echo_step >= total_series_length // batch_size):
-    parser.error("--batch_size must divide --total_series_length into rows longer than"
-                 " --truncated_backprop_length and --echo_step")
+    parser.error("--batch_size must divide --total_series_length into rows of at least"
+                 " --truncated_backprop_length steps, and more than --echo_step")
 
 # %% Generate data
 # Random bits and their echo, echo_step later, new in each epoch. The series is cut into
@@ -107,12 +107,15 @@ x, y = generateData()
 print("Inputs", *x[0, :12])
 print("Echoes", *y[0, :12])
 
-# %% Variables and placeholders
-# What follows computes nothing yet, it says what follows from what. Numbers come with
-# sess.run, in the last cell. Placeholders are fed in each run; variables are what is
-# learned. W makes the next state of an input and a state, W2 an answer of a state.
+# %% Building the computational graph
+# The next cells only say what is computed from what. Numbers come when a session runs
+# it: sess.run, in the last cell.
 tf.reset_default_graph()  # to run cells again, begin with this one
 np.random.seed(seed)
+
+# %% Variables and placeholders
+# Placeholders are fed in each run; variables are what is learned. W makes the next
+# state of an input and a state, W2 an answer of a state.
 with tf.name_scope("Variables_and_placeholders"):
     batch_shape = [batch_size, truncated_backprop_length]
     batchX_placeholder = tf.placeholder(tf.float32, batch_shape)
@@ -148,13 +151,15 @@ with tf.name_scope("Forward_pass"):
         current_state = next_state
 
 # %% Calculating loss
-# Each state is asked for its echo, and the loss is how surprised one is by the right
-# one: - ln of its probability. Gradients go back through all states of the batch.
+# Each state is asked for its echo. The loss is the cross-entropy: - ln of what the right
+# one's probability is. Its gradients go back through all states of the batch, and end
+# at init_state, which is a placeholder: that is truncated backpropagation.
 with tf.name_scope("Calculating_loss"):
-    # The article takes these steps one by one; all in one product are the same numbers
-    # in fewer, larger operations.
+    # The article does this step by step, in lists. One product for all steps gives the
+    # same numbers in fewer operations.
     # [truncated_backprop_length, batch_size, state_size]
     states = tf.stack(states_series)
+    # [truncated_backprop_length, batch_size, num_classes]
     logits_series = tf.matmul(states, W2) + b2
     predictions_series = tf.nn.softmax(logits_series)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -164,46 +169,49 @@ with tf.name_scope("Calculating_loss"):
 
 # %% What an echo hangs on
 # One lens for all scripts: the length of d(an answer) / d(each input). An answer is
-# here how far the network's choice leads over its second one.
+# here the margin by which the network's choice leads over its second one.
 with tf.name_scope("What_an_echo_hangs_on"):
-    likeliest = tf.nn.top_k(logits_series, 2).values
-    leads = tf.reduce_sum(likeliest[:, :, 0] - likeliest[:, :, 1], axis=1)
-    asked = tf.placeholder(tf.int32, [])  # the time step of the echo asked for
-    pull = tf.gradients(leads[asked], batchX_placeholder)[0]
+    top_logits = tf.nn.top_k(logits_series, 2).values
+    margins = top_logits[:, :, 0] - top_logits[:, :, 1]
+    echo_of_step = tf.placeholder(tf.int32, [])
+    # Rows know nothing of each other: the gradient of their sum is each row's own.
+    answer = tf.reduce_sum(margins[echo_of_step])
+    gradient = tf.gradients(answer, batchX_placeholder)[0]
 
 
 def hangs_on(feed_dict):
     """Return how much each echo hangs on each input: [echo, input], a mean of rows."""
-    pulls = [sess.run(pull, {**feed_dict, asked: step})
-             for step in range(truncated_backprop_length)]
-    return np.abs(pulls).mean(axis=1)
+    gradients = [sess.run(gradient, {**feed_dict, echo_of_step: step})
+                 for step in range(truncated_backprop_length)]
+    return np.abs(gradients).mean(axis=1)
 
 
 # %% What the state remembers
 # How much of the input so many steps ago can be read off the state? The share of its
-# variance that the best linear map explains: what the echo needs, and nothing older.
+# variance that a linear regression from the state explains. Once it has learned, it
+# is near 1 up to echo_step, and near 0 for what is older.
 lags = range(echo_step + 4)
 
 
-def remembered(x, states):
-    """Return that share for each of the lags, of the last states of an epoch.
+def remembered(x, epoch_states):
+    """Return that share for each of the lags, told of the last states of an epoch.
 
-    x: [batch_size, at least steps]; states: [steps, batch_size, state_size], from the
-    epoch's first on. The map is fitted to half of them, its share is of the others.
+    x: [batch_size, at least steps]; epoch_states: [steps, batch_size, state_size], from
+    the epoch's first on. Half of the last 300 steps are fitted to, the others tell.
     """
-    last = len(states)
+    last = len(epoch_states)
     first = max(lags[-1], last - 300)
     if last - first < 50:
         return np.zeros(len(lags))  # too few to tell
-    known = np.reshape(states[first:], (-1, state_size))  # a row for each state
-    known = np.insert(known, 0, 1, axis=1)  # the map may add a constant
-    half = len(known) // 2
+    regressors = np.reshape(epoch_states[first:], (-1, state_size))  # a row for a state
+    regressors = np.insert(regressors, 0, 1, axis=1)  # and a constant
+    half = len(regressors) // 2
 
     shares = []
     for lag in lags:
-        inputs = x[:, first - lag : last - lag].T.ravel()  # in the order of known
-        best_map = np.linalg.lstsq(known[:half], inputs[:half], rcond=None)[0]
-        unexplained = inputs[half:] - known[half:] @ best_map
+        inputs = x[:, first - lag : last - lag].T.ravel()  # in the order of regressors
+        fit = np.linalg.lstsq(regressors[:half], inputs[:half], rcond=None)[0]
+        unexplained = inputs[half:] - regressors[half:] @ fit
         shares.append(max(0, 1 - np.mean(unexplained**2) / inputs[half:].var()))
     return shares
 
@@ -295,7 +303,7 @@ axes["loss"].set(title="Loss, nats", xlabel="batch", yscale="log",
 axes["loss"].axhline(np.log(num_classes), color="gray", ls="--", lw=1,
                      label=f"guessing: ln {num_classes} = {np.log(num_classes):.3f}")
 (loss_line,) = axes["loss"].plot([], [], lw=0.8, label="loss of a batch")
-(first_line,) = axes["loss"].plot([], [], ".", label="of an epoch's first batch")
+(first_line,) = axes["loss"].plot([], [], ".", label="loss of an epoch's first batch")
 
 bars = []  # of each series shown: input, echo to learn, echo of the network
 for batch_series_idx in range(5):
@@ -311,7 +319,8 @@ for batch_series_idx in range(5):
 
 # Wide enough to show where the inputs of the first echoes would be.
 axes["lens"].set(title="Which inputs an echo hangs on", xlabel="input of time step",
-                 ylabel="echo of time step", xlim=(-echo_step, batch_shape[1]))
+                 ylabel="echo of time step",
+                 xlim=(-echo_step, truncated_backprop_length))
 no_gradient = axes["lens"].axvspan(
     -echo_step, 0, color="lightgray", lw=0, label="no gradient")
 lens_image = axes["lens"].imshow(
@@ -332,7 +341,7 @@ picture.figure.legend(
     title="It has learned when green stands just where red does.")
 
 
-def plot(loss_list, predictions_series, batchX, batchY, influences, shares):
+def plot(loss_list, predictions_series, batchX, batchY, gradients, shares):
     epoch_idx, batch_idx = divmod(len(loss_list) - 1, num_batches)
     # [truncated_backprop_length, batch_size]
     single_output_series = np.argmax(predictions_series, axis=2)
@@ -348,7 +357,7 @@ def plot(loss_list, predictions_series, batchX, batchY, influences, shares):
         blue.set_data(batchX[batch_series_idx, :])
         red.set_data(batchY[batch_series_idx, :] * 0.5)
         green.set_data(single_output_series[:, batch_series_idx] * 0.3)
-    lens_image.set_data(influences / influences.max())
+    lens_image.set_data(gradients / gradients.max())
     for bar, share in zip(memory_bars, shares):
         bar.set_height(share)
     picture.draw()
@@ -356,8 +365,8 @@ def plot(loss_list, predictions_series, batchX, batchY, influences, shares):
 
 # %% Running a training session
 # Each run learns from a batch and returns the state, which the next run is fed: so
-# memory goes on where gradients end. Look at the first loss, and at step 0 of each
-# epoch.
+# memory goes on where gradients end. The first loss is near ln 2, a guess. Step 0 of
+# each epoch costs more again: rows 2 to 5 begin with echoes of bits not seen.
 
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
@@ -379,12 +388,12 @@ with picture:
             batchX = x[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
             batchY = y[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
 
-            # _name holds the value that name had in this run.
             feed_dict = {
                 batchX_placeholder: batchX,
                 batchY_placeholder: batchY,
                 init_state: _current_state,
             }
+            # _name: the value of name in this run.
             _total_loss, _, _current_state, _predictions_series, _states = sess.run(
                 [total_loss, train_step, current_state, predictions_series, states],
                 feed_dict)
@@ -398,7 +407,7 @@ with picture:
                 writer.add_summary(tf.Summary(value=[point]), len(loss_list))
             if batch_idx % 100 == 0:
                 tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-            # In slow motion until it has learned.
+            # In slow motion until it has learned, for 300 batches at most.
             is_learning = len(loss_list) <= 300 and np.mean(loss_list[-10:]) > 0.02
             is_last = len(loss_list) == num_epochs * num_batches
             if picture.is_due(is_learning and batch_idx % 2 == 0) or is_last:

@@ -33,9 +33,10 @@ CHAR = ("--num_epochs 1 --batch_size 400 --num_steps 40 --num_layers 2"
         " --num_hidden_units 9")
 FACTS = {
     "echo_rnn.py": {
-        "lines": 410,
-        "headings": "Setup | Generate data | Variables and placeholders | Unpacking"
-        " | Forward pass | Calculating loss | Visualizing the training"
+        "lines": 429,
+        "headings": "Setup | Generate data | Building the computational graph"
+        " | Variables and placeholders | Unpacking | Forward pass"
+        " | Calculating loss | Visualizing the training"
         " | Running a training session",
         "short": "--num_epochs 2 --total_series_length 770 --batch_size 7"
         " --truncated_backprop_length 10 --state_size 3",

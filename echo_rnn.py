@@ -151,9 +151,9 @@ with tf.name_scope("Forward_pass"):
         current_state = next_state
 
 # %% Calculating loss
-# Each state is asked for its echo. The loss is the cross-entropy: - ln of what the right
-# one's probability is. Its gradients go back through all states of the batch, and end
-# at init_state, which is a placeholder: that is truncated backpropagation.
+# Each state is asked for its echo. The loss is the cross-entropy: - ln of the right
+# echo's probability. Its gradients go back through all states of the batch, and end at
+# init_state, which is a placeholder: that is truncated backpropagation.
 with tf.name_scope("Calculating_loss"):
     # The article does this step by step, in lists. One product for all steps gives the
     # same numbers in fewer operations.

@@ -359,6 +359,7 @@ center = {"ha": "center", "va": "center"}
 
 
 def draw_cell(x, its_input, output):
+    # Arrows: its input, the state before, the state after, and that as the output.
     for start, end in [((x, -0.05), (x, 0.4)), ((x - 0.36, 0.5), (x - 0.12, 0.5)),
                        ((x + 0.12, 0.5), (x + 0.36, 0.5)),
                        ((x + 0.5, 1.03), (x + 0.5, 1.26))]:
@@ -424,8 +425,7 @@ def plot():
 # %% Training
 # Each sess.run goes on from the state in which the one before ended. Look at where the
 # network comes in among the naive forecasts.
-# Not the small weights any more. (tf.global_variables_initializer would change
-# operations that this session has run already, which TensorFlow warns of.)
+# New weights. (tf.global_variables_initializer would change what has run already.)
 sess.run([variable.initializer for variable in tf.global_variables()])
 run_dir = os.path.join(logdir, f"rnn_internals_{time.time():.0f}")
 writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None

@@ -82,6 +82,17 @@ def test_it_learns_by_adagrad_of_gradients_that_are_cut(run):
                            np.mean(names.loss_list[100:200])]
     assert names.characters_read == [900, 1800]
 
+    guessing, curve = names.axes.lines
+    assert guessing.get_ydata()[0] == pytest.approx(np.log(10))
+    assert guessing.get_label() == "guessing: 2.30"
+    np.testing.assert_array_equal(curve.get_data(), [[0.9, 1.8], names.means])
+    shown = names.page.get_text().splitlines()
+    for line, read, sample in zip(shown[1:], names.characters_read, names.samples):
+        number, words = line.split(maxsplit=1)
+        assert (int(number), words) == (read, " ".join(sample.split())[:68])
+    written = " ".join(shown[5:]).split()
+    assert written == names.samples[-1].split()[: len(written)]
+
 
 def test_it_writes_on_from_a_state_as_often_as_softmax_says(run):
     """The limit is chi-square's at 0.001 for 9 degrees of freedom."""

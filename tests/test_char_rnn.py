@@ -258,6 +258,25 @@ def test_windows_tile_the_text_and_counting_counts_it(trained):
         assert "".join(run.vocabulary[int(idx)] for idx in ids.split()) == expected
 
 
+def test_the_picture_shows_the_curves_and_what_it_writes(trained):
+    run = trained("gru")
+    for line, name in (run.training_line, "training"), (run.validation_line,
+                                                        "validation"):
+        np.testing.assert_array_equal(np.transpose(line.get_data()), run.curves[name])
+    texts = run.picture.figure.texts
+    for temperature, page in run.pages.items():
+        title = texts[texts.index(page) - 1].get_text()
+        assert f"t temperature {temperature:g}: " in title
+        shown = page.get_text().split()
+        written = run.sample(600, temperature=temperature, seed=run.seed)
+        assert shown[:-1] == written.split()[: len(shown) - 1] != []
+    lines = run.beginnings_page.get_text().split("\n")
+    told = [float(line[:5]) for line in lines]
+    assert told == sorted(set(told)) and (told[0], told[-1], len(told)) == (0, 1, 10)
+    safe = " ".join(run.pages[0.5].get_text().split())[:72]
+    assert lines[-1][7:] == safe and f"  | {safe}\n" in run.out
+
+
 def test_shakespeare_is_downloaded_once_and_then_used_where_it_lies(
         run, refused, serve, tmp_path, monkeypatch, capsys):
     """The script is a copy in which the address and the digest are others."""

@@ -239,8 +239,8 @@ from PIL import Image, ImageDraw, ImageFont  # it comes with matplotlib
 
 TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
                "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
-               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"]
-TEST_FONTS = ["cmr10", "cmb10", "cmss10", "cmtt10"]  # all come with matplotlib
+               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmb10"]
+TEST_FONTS = ["cmr10", "cmss10", "cmtt10"]  # all come with matplotlib
 font_folder = os.path.join(plt.matplotlib.get_data_path(), "fonts", "ttf")
 data_folder = os.path.join(  # beside the script, or here
     os.path.dirname(os.path.abspath(globals().get("__file__", "here"))), "data")
@@ -298,15 +298,13 @@ def read_mnist(name, sha256, start):
 
 
 if data_name == "drawn":
-    print("Drawing digits")
     y_train = np.random.randint(10, size=10000)
     y_test = np.random.randint(10, size=2000)
     train_fonts = np.random.choice(TRAIN_FONTS, 10000)
     test_fonts = np.random.choice(TEST_FONTS, 2000)
-    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.2, noise=0.1)
-    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.2, noise=0.1)
+    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.3, noise=0.1)
+    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.3, noise=0.1)
 elif data_name == "mnist":
-    print("Reading mnist")
     x_train = read_mnist("train-images-idx3-ubyte.gz",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 16)
     y_train = read_mnist("train-labels-idx1-ubyte.gz",
@@ -446,11 +444,12 @@ for i in "01":
     thought.set(facecolor="lightgray", yticks=[])
     thought.set_title("it thinks", size=9)
     thought.set_xticks(named, tick_labels, size=6, rotation=upright)
-    lenses.append(lens.imshow(np.zeros((steps, features)), cmap="RdBu", aspect="auto"))
+    lenses.append(lens.imshow(np.zeros((steps, features)), cmap="RdBu", aspect="auto",
+                              vmin=-1, vmax=1))
     lens.set_title("What the answer hangs on", loc="left", size=10)
     lens.set_xlabel("more here: blue\nsurer, red less sure", size=8)
     strengths.append(rows.plot([], [], "k", [], [], "gray"))
-    rows.set(ylim=lens.get_ylim(), yticks=[])
+    rows.set(xlim=(0, 1), ylim=lens.get_ylim(), yticks=[])
     rows.locator_params(axis="x", nbins=2, prune="lower")
     rows.set_xlabel("by row\n(gray: mean)", size=8)
 
@@ -490,10 +489,9 @@ def plot():
         thoughts[i].set_data(np.where(is_read, readings[i], np.nan))
         lenses[i].set_data(pulls[i])
         lenses[i].set_clim(-abs(pulls[i]).max(), abs(pulls[i]).max())
-        of_this, of_all = by_row[i], by_row.mean(axis=0)
-        for line, strength in zip(strengths[i], [of_this, of_all]):
-            line.set_data(strength, range(steps))
-        line.axes.set_xlim(0, 1.1 * max(of_this.max(), of_all.max()))
+        strengths[i][0].set_data(by_row[i], range(steps))
+        strengths[i][1].set_data(by_row.mean(axis=0), range(steps))
+        strengths[i][0].axes.set_xlim(0, 1.1 * by_row[:2].max())
 
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     confusion.set_data(np.sqrt(share))  # the root, so that the few wrong ones show

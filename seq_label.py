@@ -279,8 +279,8 @@ from PIL import Image, ImageDraw, ImageFont  # it comes with matplotlib
 
 TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
                "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
-               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"]
-TEST_FONTS = ["cmr10", "cmb10", "cmss10", "cmtt10"]  # all come with matplotlib
+               "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmb10"]
+TEST_FONTS = ["cmr10", "cmss10", "cmtt10"]  # all come with matplotlib
 font_folder = os.path.join(plt.matplotlib.get_data_path(), "fonts", "ttf")
 data_folder = os.path.join(  # beside the script, or here
     os.path.dirname(os.path.abspath(globals().get("__file__", "here"))), "data")
@@ -385,7 +385,6 @@ if data_name == "drawn":
     x_train, y_train, length_train = draw_words(for_training, TRAIN_FONTS, 0.15)
     x_test, y_test, length_test = draw_words(spellings[-1000:], TEST_FONTS, 0.1)
 elif data_name == "ocr":
-    print("Reading ocr")
     *all_words, folds = read_ocr()
     testing = folds == 0
     if split == "words":  # a word's copies follow each other: those to test are new
@@ -496,7 +495,8 @@ axes = picture.figure.subplot_mosaic(
     [["loss", "words"], ["error", "words"], ["lens", "words"]],
     gridspec_kw={"left": 0.05, "right": 0.98, "top": 0.86, "bottom": 0.09,
                  "wspace": 0.1, "hspace": 0.75, "width_ratios": [1, 3]})
-axes["loss"].set(title="Loss, nats", xlabel="update", yscale="log", ylim=(1e-3, 10))
+axes["loss"].set(title="Loss, nats", xlabel="update", yscale="log", ylim=(1e-3, 10),
+                 xlim=(0, num_epochs * num_batches))
 axes["loss"].axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
 (loss_line,) = axes["loss"].plot([], [], lw=0.8, label="loss of a batch")
 axes["error"].set(title="Letters wrong, %", xlabel="epoch", ylim=(0, 100),
@@ -510,7 +510,7 @@ axes["loss"].legend(loc="lower left", fontsize=8, frameon=False)
 axes["error"].legend(fontsize=8, frameon=False)
 
 offsets = np.arange(-3, 4)
-axes["lens"].set(title="What an answer hangs on", xticks=offsets,
+axes["lens"].set(title="What an answer hangs on", xticks=offsets, ylim=(0, 1),
                  xlabel="letters away; below 0: read before")
 bars = axes["lens"].bar(offsets, np.zeros(7), color="C1")
 

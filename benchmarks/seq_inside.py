@@ -30,7 +30,7 @@ if run:
         run["shown"][:] = range(300)
         by_place = run["look_at_words"]()[1]
     else:
-        pulls = run["what_tips"](run["x_test"][:500], run["length_test"][:500])
+        pulls = run["sess"].run(run["pull"], {run["data"]: run["x_test"][:500]})
         by_place = np.linalg.norm(pulls, axis=2).mean(axis=0)[np.subtract(ROWS, 1)]
     print("by place:", *np.round(by_place, 2))
     sys.exit()
@@ -49,5 +49,5 @@ for flags in FLAGS[chosen.script]:
                 cwd=folder, stderr=subprocess.DEVNULL, universal_newlines=True)
         strengths.append(list(map(float, printed.splitlines()[-1].split()[2:])))
     ranges = zip(np.min(strengths, axis=0), np.max(strengths, axis=0))
-    told = ["-" if np.isnan(low) else f"{low} to {high}" for low, high in ranges]
-    print(f"| `{command}` |", " | ".join(told), "|", flush=True)
+    told = " | ".join(f"{low} to {high}" for low, high in ranges)
+    print(f"| `{command}` | {told} |", flush=True)

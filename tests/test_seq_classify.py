@@ -249,25 +249,21 @@ def test_batches_are_random_examples_with_dropout_and_the_test_is_of_all(
     assert {x.tobytes() for x in seq.x_test} <= tested
 
 
-def test_shift_moves_what_is_learned_from_and_not_the_test(run, arrays, monkeypatch):
+def test_shift_moves_what_is_learned_from_by_so_many_pixels(run, arrays, monkeypatch):
     feeds = spy_on_feeds(monkeypatch)
     seq = run("seq_classify.py", OWN + " --shift 1 --num_batches 30")
-    moves = list(itertools.product([-1, 0, 1], repeat=2))
-    known = {np.roll(x, move, axis=(0, 1)).tobytes(): move
-             for x in seq.x_train for move in moves}
-    found = {known[feed[seq.data.name][0].tobytes()]
+    moves = {np.roll(x, move, axis=(0, 1)).tobytes(): move for x in seq.x_train
+             for move in itertools.product([-1, 0, 1], repeat=2)}
+    found = {moves[feed[seq.data.name][0].tobytes()]
              for feed in feeds if seq.target.name in feed}
-    assert found == set(moves)
-    known = {x.tobytes() for x in [*seq.x_train, *seq.x_test]}
-    assert {x.tobytes() for feed in feeds if seq.target.name not in feed
-            for x in feed.get(seq.data.name, [])} <= known
+    assert len(found) == 9
 
 
 # --- Data ---
-def test_drawn_digits_are_many_in_their_fonts_and_beyond_a_linear_classifier(
-        run, tmp_path):
+def test_drawn_digits_are_many_and_each_set_has_its_own_fonts(run, tmp_path):
     seq = run(with_drawing_recorded("seq_classify.py", tmp_path), SMALL)
     assert (len(seq.x_train), len(seq.x_test)) == (10000, 2000)
+    assert not set(seq.TRAIN_FONTS) & set(seq.TEST_FONTS)
     for (characters, fonts, *_), y, own in zip(
             seq.DRAWN, [seq.y_train, seq.y_test], [seq.TRAIN_FONTS, seq.TEST_FONTS]):
         assert "".join(characters) == "".join(map(str, y))
@@ -275,12 +271,6 @@ def test_drawn_digits_are_many_in_their_fonts_and_beyond_a_linear_classifier(
     fonts = seq.TRAIN_FONTS + seq.TEST_FONTS
     eights = {seq.print_character("8", font, 0).tobytes() for font in fonts}
     assert len(eights) == len(fonts)  # none is missing and replaced by another
-    x_train, x_test = (np.append(x.reshape(-1, 784), np.ones((len(x), 1)), 1)
-                       for x in (seq.x_train, seq.x_test))
-    fit = np.linalg.solve(x_train.T @ x_train + 10 * np.eye(785),
-                          x_train.T @ np.eye(10)[seq.y_train])
-    assert np.mean((x_test @ fit).argmax(1) != seq.y_test) > 0.1
-    assert np.mean((x_train @ fit).argmax(1) != seq.y_train) < 0.2  # labels are theirs
 
 
 def test_mnist_is_the_articles(run):

@@ -470,12 +470,12 @@ def test_ctrl_c_says_what_is_kept_and_the_session_holds_the_best(
     def interrupted(sess, fetches, feed_dict=None, **kwargs):
         if feed_dict and len(feed_dict) >= 4:  # it learns
             steps.append(1)
-            if len(steps) in (9, 9 + 2 * 44 + 9):
+            if len(steps) in (9, 9 + 3 * 44 + 9):
                 os.kill(os.getpid(), signal.SIGINT)
         return session_run(sess, fetches, feed_dict, **kwargs)
 
     monkeypatch.setattr(tf.Session, "run", interrupted)
-    flags = TINY + "--num_epochs 3 --decay_rate 400 --model manual"
+    flags = TINY + "--num_epochs 4 --decay_rate 400 --model manual"
     run("char_rnn.py", flags)
     told = "No network is kept: the first epoch has not ended\n"
     assert capsys.readouterr().out.endswith(told)
@@ -484,9 +484,9 @@ def test_ctrl_c_says_what_is_kept_and_the_session_holds_the_best(
     names = run("char_rnn.py", flags)
     out = capsys.readouterr().out
     assert ("Kept in char_rnn_1: the best network, after epoch 1, and the newest, after"
-            " epoch 2. The best writes:\n") in out
+            " epoch 3. The best writes:\n") in out
     losses = [loss for _, loss in names.curves["validation"]]
-    assert losses[0] < losses[1] - 0.01
+    assert losses[0] < min(losses[1:]) - 0.01
     assert names.score(names.validation) == pytest.approx(losses[0], abs=1e-9)
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--sample 500")

@@ -94,6 +94,7 @@ def test_whatever_is_killed_comes_back_and_no_epoch_is_lost(
     worker.wait_for("The worker 0 begins at step")
     while not validation or validation[-1] > 1:  # of what only the worker reads
         wait_for("Epoch")
+        assert len(epochs) < 500
     worker.kill()
     stranger = machine("worker", flags + " --data ../other.txt")
     status, _, err = stranger.end()

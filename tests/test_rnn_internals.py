@@ -34,15 +34,14 @@ def shown(rnn):
 
 
 # --- The walk ---
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("sizes", [
-    "", "--rnn_size 1 --number_of_features 1 --number_of_steps 1 --batch_size 1",
-    "--rnn_size 1000", "--number_of_features 200 --rnn_size 8 --batch_size 1",
-    "--number_of_steps 90 --batch_size 2",
+    "", "--seed 2", "--rnn_size 1000", "--number_of_steps 90 --batch_size 2 --seed 3",
+    "--rnn_size 1 --number_of_features 1 --number_of_steps 1 --batch_size 1",
+    "--number_of_features 200 --rnn_size 8 --batch_size 1 --seed 4",
 ])
 def test_walk_and_tensorflow_equal_one_line_by_line_at_both_ends_of_the_sizes(
-        run, capsys, sizes, seed):
-    rnn = run("rnn_internals.py", f"{QUICK} --series_length 900 --seed {seed} {sizes}")
+        run, capsys, sizes):
+    rnn = run("rnn_internals.py", f"{QUICK} --series_length 900 {sizes}")
     expected = walk(rnn.batch, rnn.kernel, rnn.bias)
     np.testing.assert_allclose(rnn.states[:, 1:], expected, atol=1e-12)
     assert (rnn.states[:, 0] == 0).all()

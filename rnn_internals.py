@@ -10,7 +10,7 @@ have the article's headings; run the file as it is, or cell by cell.
     python rnn_internals.py --data FILE         # forecasts a series of your own
 
 Expect a walk that differs from TensorFlow by less than 1e-6, then errors of 1.1 to 1.3
-from the network, 1.5 to 1.9 from naive forecasts and 1.0 from noise alone: 10 s in all.
+from the network, 1.5 to 1.9 from simple forecasts and 1 from noise: 10 s in all.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -102,16 +102,18 @@ batch = batch.reshape(batch_size, number_of_steps, number_of_features)
 print("The batch (Fig 01)", *batch.tolist(), sep="\n  ")
 
 # TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
-# their sum. Much larger weights would drive most of the tanh to -1 or 1.
+# their sum.
 np.random.seed(seed)
-limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
+limit = 2 / batch.max()  # much larger weights would drive most of the tanh to -1 or 1
 kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
 bias = np.random.uniform(-limit, limit, [rnn_size])
 i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
 
 # %% Processing a batch
 # The article takes line after line. But no line needs another one: here all go side by
-# side, each with states of its own. The first one, S_initial, is zeros.
+# side, each with states of its own. Each begins with S_initial, zeros.
+
+# states[:, 0] is S_initial, states[:, t + 1] the state after step t.
 states = np.zeros((batch_size, 1 + number_of_steps, rnn_size))
 
 # %% Processing a single line of input
@@ -142,12 +144,14 @@ with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell t
     # None is any number: of a batch's lines and steps, or one line as long as a series.
     inputs = tf.placeholder(tf.float32, [None, None, number_of_features])
     cell = tf.nn.rnn_cell.BasicRNNCell(rnn_size, activation=tf.nn.tanh)
-    S_initial = cell.zero_state(tf.shape(inputs)[0], tf.float32)  # or what is fed
+    # The article leaves it to dtype=, which means zeros. So it can also be fed.
+    S_initial = cell.zero_state(tf.shape(inputs)[0], tf.float32)
     # [batch_size, number_of_steps, rnn_size] and [batch_size, rnn_size]
     val1, state = tf.nn.dynamic_rnn(cell, inputs, initial_state=S_initial)
 
 # One thread: operations this small take less time than handing them to another does.
-sess = tf.Session(config=tf.ConfigProto(intra_op_parallelism_threads=1))
+config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
+sess = tf.Session(config=config)
 sess.run([w.assign(value) for w, value in zip(cell.weights, [kernel, bias])])
 _val1, _state = sess.run([val1, state], {inputs: batch})  # _name: the value of name
 
@@ -167,8 +171,8 @@ def check(claim, one, other):
 
 print("\nIs it so? The largest difference; TensorFlow computes with about 7 digits")
 check("val1 is this walk over all lines", _val1, states[:, 1:])
-check("val1[:, -1] is state: no output weights", _val1[:, -1], _state)
-check("val1[::-1] is val1 of inputs[::-1]: no line waits for another", _val1[::-1],
+check("val1[:, -1] is state: the cell has no output weights", _val1[:, -1], _state)
+check("val1[::-1] is val1 of inputs[::-1]: no line needs another", _val1[::-1],
       sess.run(val1, {inputs: batch[::-1]}))
 
 # %% A series of your own. Skip it at first.
@@ -197,7 +201,7 @@ if data != "waves":
 
 # %% Time-series forecasting
 # What is that good for? A layer on top of the states forecasts a series' next value;
-# naive forecasts tell how good it is.
+# simple forecasts tell how good it is.
 if data == "waves":
     # Two waves, of 24 and 168 steps, and noise that no forecast can know.
     angle = 2 * np.pi * np.arange(series_length)
@@ -214,7 +218,8 @@ if series[:known].min() == series[:known].max():
     parser.error(f"--data {data}: the first {known} values are all the same")
 mean, scale = series[:known].mean(), series[:known].std()
 scaled = (series - mean) / scale
-# A step's features are the last few values, its target is the next one.
+# Not as in Fig 01: a step takes in the last few values, one value later than the step
+# before it did. Its target is the next value.
 windows = sliding_window(scaled, number_of_features + 1)
 # A row is a consecutive stretch of windows, and the next row goes on from there.
 rows = windows[: batch_size * num_batches * number_of_steps]
@@ -399,7 +404,7 @@ axes["lens"].set(title="How far back it looks", xlabel="steps back", yscale="log
                  xlim=(-0.5, 29.5), ylim=(1e-4, 3))
 (lens_line,) = axes["lens"].plot([], [], "o-", ms=3)
 axes["lens"].axvline(number_of_steps - 0.5, color="gray", ls=":", lw=1,
-                     label="gradients in training\nend at the latest here")
+                     label="in training no gradient\ngoes further back")
 axes["forecast"].set(title="Forecast on its own outputs",
                      xlabel="steps from the last known one")
 around = np.arange(-71, num_ahead + 1)
@@ -424,8 +429,10 @@ def plot():
 
 # %% Training
 # Each sess.run goes on from the state in which the one before ended. Look at where the
-# network comes in among the naive forecasts.
-# New weights. (tf.global_variables_initializer would change what has run already.)
+# network comes in among the simple forecasts.
+
+# New weights, not the walk's. (tf.global_variables_initializer would change operations
+# that the session has run already.)
 sess.run([variable.initializer for variable in tf.global_variables()])
 run_dir = os.path.join(logdir, f"rnn_internals_{time.time():.0f}")
 writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None
@@ -434,8 +441,8 @@ with picture:
     for epoch in tqdm(range(num_epochs), unit="epoch", disable=None):
         _state = np.zeros((batch_size, rnn_size))
         for batch_idx in range(num_batches):
-            stretch = rows[:, batch_idx]  # the next number_of_steps windows of each row
-            feed = {inputs: stretch[:, :, :-1], targets: stretch[:, :, -1],
+            of_batch = rows[:, batch_idx]  # the next number_of_steps windows of rows
+            feed = {inputs: of_batch[:, :, :-1], targets: of_batch[:, :, -1],
                     S_initial: _state}
             _loss, _, _state = sess.run([loss, train_step, state], feed)
             if not np.isfinite(_loss):
@@ -445,6 +452,7 @@ with picture:
                 point = tf.Summary.Value(tag="loss", simple_value=_loss)
                 writer.add_summary(tf.Summary(value=[point]), len(losses))
 
+            # Some ten times in the first epoch, then once an epoch.
             is_tenth = epoch == 0 and batch_idx % (num_batches // 10 + 1) == 0
             is_measured = is_tenth or batch_idx == num_batches - 1
             if is_measured:

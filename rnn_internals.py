@@ -102,9 +102,10 @@ batch = batch.reshape(batch_size, number_of_steps, number_of_features)
 print("The batch (Fig 01)", *batch.tolist(), sep="\n  ")
 
 # TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
-# their sum. Much larger weights would drive most of the tanh to -1 or 1.
+# their sum. The more terms a sum has, the smaller the weights: else most of the tanh
+# would be -1 or 1.
 np.random.seed(seed)
-limit = min(2 / batch.max(), 1.5 / np.sqrt(rnn_size))
+limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
 kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
 bias = np.random.uniform(-limit, limit, [rnn_size])
 i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]

@@ -45,7 +45,7 @@ FACTS = {
         "scopes": ["Unpacking", "Forward_pass", "Calculating_loss"],
     },
     "rnn_internals.py": {
-        "lines": 475,
+        "lines": 478,
         "headings": "RNN Architecture | Processing a batch"
         " | Processing a single line of input | Coming back to the 2 lines of code"
         " | Time-series forecasting",

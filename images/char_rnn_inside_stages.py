@@ -1,6 +1,6 @@
 """Draw char_rnn_inside.gif: a unit begins to follow what stands in quotes.
 
-    python images/char_rnn_inside_stages.py    # five minutes on 2 CPU cores
+    python images/char_rnn_inside_stages.py    # four minutes on 2 CPU cores
 
 char_rnn.py learns, a quarter of Python's manual at a time, and char_rnn_inside.py looks
 at it each time. In the end it is known which unit follows quotes best: that one is
@@ -24,7 +24,7 @@ os.environ["MPLBACKEND"] = "agg"
 stages = []
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    for stage in range(1, 17):
+    for stage in range(1, 13):
         flags = ["--resume"] if stages else ["--num_batches", "46", "--seed", "2"]
         subprocess.run([sys.executable, CHAR_RNN, *flags, "--num_epochs", str(stage),
                         "--plot", "unused.png"], check=True)

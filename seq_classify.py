@@ -108,7 +108,7 @@ def read_arrays(label_axes):
     try:
         arrays = dict(np.load(data_name))
     except Exception as error:  # numpy raises many kinds
-        demand(False, f"{error} (arrays of --help? lists padded to one length?)")
+        demand(False, f"{error} (see --help; lists must be padded to one length)")
     needed = {"x_train", "y_train", "x_test", "y_test"}
     demand(needed <= set(arrays) <= needed | {"length_train", "length_test", "names"},
            f"its arrays {', '.join(sorted(arrays))} are not those of --help")
@@ -302,8 +302,8 @@ if data_name == "drawn":
     y_test = np.random.randint(10, size=2000)
     train_fonts = np.random.choice(TRAIN_FONTS, 10000)
     test_fonts = np.random.choice(TEST_FONTS, 2000)
-    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.3, noise=0.1)
-    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.3, noise=0.1)
+    x_train = draw(y_train.astype(str), train_fonts, 28, 28, distortion=0.33, noise=0.1)
+    x_test = draw(y_test.astype(str), test_fonts, 28, 28, distortion=0.33, noise=0.1)
 elif data_name == "mnist":
     x_train = read_mnist("train-images-idx3-ubyte.gz",
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609", 16)

@@ -119,7 +119,7 @@ def read_arrays(label_axes):
     try:
         arrays = dict(np.load(data_name))
     except Exception as error:  # numpy raises many kinds
-        demand(False, f"{error} (arrays of --help? lists padded to one length?)")
+        demand(False, f"{error} (see --help; lists must be padded to one length)")
     needed = {"x_train", "y_train", "x_test", "y_test"}
     demand(needed <= set(arrays) <= needed | {"length_train", "length_test", "names"},
            f"its arrays {', '.join(sorted(arrays))} are not those of --help")
@@ -351,7 +351,7 @@ def draw_words(spellings, fonts, distortion):
     """Return the words' images, labels and lengths; each word is in one random font."""
     letters, lengths = "".join(spellings), np.array([len(word) for word in spellings])
     of_letters = np.repeat(np.random.choice(fonts, len(lengths)), lengths)
-    images = draw(letters, of_letters, height, width, distortion, noise=0.12)
+    images = draw(letters, of_letters, height, width, distortion, noise=0.07)
     labels = [names.index(letter) for letter in letters]
     return pad(images.reshape(-1, features), labels, lengths)
 

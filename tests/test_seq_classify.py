@@ -395,7 +395,7 @@ def test_bad_own_data_get_one_line(script, refused):
     for fault, changed in [
         ("x_train, y_train are not those of --help", {"y_test": None}),
         ("xtrain, y_test, y_train are not those of --help", {"xtrain": [0]}),
-        ("allow_pickle=False (arrays of --help? lists padded to one length?)",
+        ("allow_pickle=False (see --help; lists must be padded to one length)",
          {"x_test": x.astype(object)}),
         ("x_test, float32 (60, 5, 4), is not numbers", {"x_test": x[:, :5]}),
         ("x_test, <U32 (60, 6, 4), is not", {"x_test": x.astype("U32")}),

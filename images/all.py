@@ -10,11 +10,12 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-commands = []
+commands = []  # of each page those of its first fence, which draw its picture
 for page in sorted(glob.glob(os.path.join(ROOT, "notebooks", "try", "*.md"))):
     with open(page, encoding="utf-8") as f:
-        found = re.findall(r"^python ((\w+)\.py.* --plot )\2\.png$", f.read(), re.M)
-    commands += [f"{command}images/{name}.png" for command, name in found]
+        fence = f.read().split("```sh\n")[1].split("```")[0]
+    for command in re.findall("^python (.*)$", fence, re.M):
+        commands.append(re.sub(r"^((\w+)\.py.* --plot )(?=\2\.png)", r"\1images/", command))
 commands += [f"images/{name}.py" for name in
              ("echo_rnn_gif", "char_rnn_inside_stages", "echo_truncation")]
 for command in commands:

@@ -561,7 +561,7 @@ with picture:
         probabilities = predict(x_test, length_test)  # [len(x_test), out_size]
         answers = probabilities.argmax(axis=1)
         errors.append(np.mean(answers != y_test))
-        counts = np.zeros((out_size, out_size), int)  # [true, answered]
+        counts = np.zeros((out_size, out_size), int)  # a row for a true class
         np.add.at(counts, (y_test, answers), 1)
         # One that is read right, and one that is read wrong, if there are such.
         examples = [np.argmax(answers == y_test), np.argmax(answers != y_test)]

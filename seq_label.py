@@ -7,11 +7,11 @@ lines are in the cells from Defining the Network to Sequence Labelling.
     python seq_label.py                            # drawn words, in a window
     python seq_label.py --data ocr --plot ocr.png  # no window, but a file
 
-Expect 8 to 10 % of the drawn letters read wrong after half a minute on 2 CPU cores: 7
-to 9 % in words that it has learned from, 11 to 13 % in new ones, some 30 % of all. With
---cell none, which forgets what came before, 13 to 15 %; with --bidirectional 1, which
-knows what comes behind, 6 to 7 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are
-new to it. Drawn words are easier than handwriting: letters are cut out, and a font
+Expect 9 % of the drawn letters read wrong after half a minute on 2 CPU cores: 8 % in
+words that it has learned from, 11 to 13 % in new ones, some 30 % of all. With --cell
+none, which forgets what came before, 12 to 14 %; with --bidirectional 1, which knows
+what comes behind, some 6 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are new
+to it. Drawn words are easier than handwriting: letters are cut out, and a font
 draws each in its one way, turned and stretched less in the test than in training.
 """
 # /// script

@@ -1,4 +1,5 @@
 """char_rnn_inside.py: what a saved run of char_rnn.py has learned."""
+import json
 import math
 import os
 import random
@@ -290,11 +291,13 @@ def test_it_draws_anew_as_soon_as_a_better_network_is_saved(
     better = (folder / "best").read_text()
     assert 'path: "best-2"' in better.splitlines()[0]
     (folder / "best").write_text('model_checkpoint_path: "best-1"\n')
+    (_, first), (_, second) = json.loads((folder / "settings.json").read_text())[
+        "curves"]["validation"]
     process = start("char_rnn_inside.py", display=screen)
-    process.wait_for("char_rnn_1/best-1: ")
+    assert f": {first:.4f} nats" in process.wait_for("char_rnn_1/best-1")
     (folder / "new").write_text(better)
     os.replace(str(folder / "new"), str(folder / "best"))  # as TensorFlow does it
-    process.wait_for("char_rnn_1/best-2: ")
+    assert f": {second:.4f} nats" in process.wait_for("char_rnn_1/best-2")
     process.interrupt()
     code, out, err = process.end()
     assert (code, err) == (0, "") and out.endswith("Picture in char_rnn_inside.png\n")

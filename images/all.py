@@ -14,8 +14,9 @@ commands = []  # of each page those of its first fence, which draw its picture
 for page in sorted(glob.glob(os.path.join(ROOT, "notebooks", "try", "*.md"))):
     with open(page, encoding="utf-8") as f:
         fence = f.read().split("```sh\n")[1].split("```")[0]
+    drawing = r"^((\w+)\.py.* --plot )(?=\2\.png)"
     for command in re.findall("^python (.*)$", fence, re.M):
-        commands.append(re.sub(r"^((\w+)\.py.* --plot )(?=\2\.png)", r"\1images/", command))
+        commands.append(re.sub(drawing, r"\1images/", command))
 commands += [f"images/{name}.py" for name in
              ("echo_rnn_gif", "char_rnn_inside_stages", "echo_truncation")]
 for command in commands:

@@ -10,7 +10,7 @@ lines are in the cells from Defining the Network to Sequence Labelling.
 Expect 9 % of the drawn letters read wrong after half a minute on 2 CPU cores: 8 % in
 words that it has learned from, 11 to 13 % in new ones, some 30 % of all. With --cell
 none, which forgets what came before, 12 to 14 %; with --bidirectional 1, which knows
-what comes behind, some 6 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are new
+what comes behind, 6 to 7 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are new
 to it. Drawn words are easier than handwriting: letters are cut out, and a font
 draws each in its one way, turned and stretched less in the test than in training.
 """

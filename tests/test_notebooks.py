@@ -60,7 +60,7 @@ def test_its_page_opens_with_its_picture_answers_as_it_goes_and_ends_with_what_t
         assert 5 < len(prose.split()) < 90 or heading in ("Write", "Your own data",
                                                           "Your own image"), heading
     outputs = re.findall("^````text\n(.*?)\n````$", seen, flags=re.M | re.S)
-    assert len(outputs) > 1 and all(output.count("\n") < 40 for output in outputs)
+    assert outputs and all(output.count("\n") < 40 for output in outputs)
     for machinery in "Imports", "A live picture":
         assert f"<summary>{machinery}" in page
     headings = re.findall("^## (.+)$", page, flags=re.M)

@@ -17,8 +17,8 @@ import one
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ROWS = [1, 7, 14, 21, 28]
-FLAGS = {"seq_classify.py": ["", " --truncated_backprop_length 7"],
-         "seq_label.py": ["", " --cell lstm", " --bidirectional 1", " --cell none"]}
+FLAGS = {"seq_classify.py": [""],
+         "seq_label.py": ["", " --bidirectional 1", " --cell none"]}
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("script", nargs="?", choices=FLAGS)

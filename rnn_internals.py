@@ -2,15 +2,15 @@
 
 The batch and the two lines of "All you need to know about RNNs" (Towards Data Science),
 https://towardsdatascience.com/all-you-need-to-know-about-rnns-e514f0b00c7c, beside the
-same by hand in numpy; then that network learns to forecast a time series. The cells
-have the article's headings; run the file as it is, or cell by cell.
+same by hand in numpy; then that network learns to forecast a time series. The first
+cells have the article's headings; run the file as it is, or cell by cell.
 
-    python rnn_internals.py                     # the walk, then a live window
+    python rnn_internals.py                     # by hand, then a live window
     python rnn_internals.py --plot rnn.png      # no window, a picture in a file
     python rnn_internals.py --data FILE         # forecasts a series of your own
 
-Expect a walk that differs from TensorFlow by less than 1e-6, then errors of 1.1 to 1.3
-from the network, 1.5 to 1.9 from simple forecasts and 1 from noise: 10 s in all.
+Expect states by hand that differ from TensorFlow's by less than 1e-6, then errors of
+1.1 to 1.3 from the network, 1.5 to 1.9 from simple forecasts and 1 from noise: 10 s.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -79,7 +79,6 @@ period = flag("period", 24 if data == "waves" else 0, "steps after which the ser
               " is much the same again, for a naive forecast; 0: none", low=0)
 num_epochs = flag("num_epochs", 50, "how often to go through the series")
 learning_rate = flag("learning_rate", 0.003, "of Adam", low=1e-9)
-series_length = flag("series_length", 3000, "time steps of the waves", low=400)
 seed = flag("seed", 1, "the same seed gives the same numbers", low=0, high=2**32)
 plot_file = flag("plot", "", "save the picture here and open no window")
 logdir = flag("logdir", "", "write graph and losses here, for TensorBoard")
@@ -96,34 +95,32 @@ def sliding_window(values, width):
     return np.array([values[i : i + width] for i in range(len(values) - width + 1)])
 
 
-width = number_of_steps * number_of_features  # of a line
-batch = sliding_window(np.arange(1, batch_size + width), width)
+in_a_line = number_of_steps * number_of_features
+batch = sliding_window(np.arange(1, batch_size + in_a_line), in_a_line)
 batch = batch.reshape(batch_size, number_of_steps, number_of_features)
 print("The batch (Fig 01)", *batch.tolist(), sep="\n  ")
 
-# TensorFlow has one kernel, i_w above h_w, and one bias: i_b and h_b only ever count as
-# their sum. The more terms a sum has, the smaller the weights: else most of the tanh
-# would be -1 or 1.
+# Small weights, else inputs up to 20 would make most of the tanh -1 or 1.
+i_limit = 3 / number_of_features / batch.max()
+h_limit = 1.5 / np.sqrt(rnn_size)
 np.random.seed(seed)
-limit = min(6 / number_of_features / batch.max(), 1.5 / np.sqrt(rnn_size))
-kernel = np.random.uniform(-limit, limit, [number_of_features + rnn_size, rnn_size])
-bias = np.random.uniform(-limit, limit, [rnn_size])
-i_w, h_w = kernel[:number_of_features], kernel[number_of_features:]
+i_w = np.random.uniform(-i_limit, i_limit, [number_of_features, rnn_size])
+h_w = np.random.uniform(-h_limit, h_limit, [rnn_size, rnn_size])
+bias = np.random.uniform(-0.1, 0.1, [rnn_size])  # one is enough for i_b + h_b
 
 # %% Processing a batch
-# The article takes line after line. But no line needs another one: here all go side by
-# side, each with states of its own. Each begins with S_initial, zeros.
-
-# states[:, 0] is S_initial, states[:, t + 1] the state after step t.
+# The article takes line after line. But no line needs another: here all go side by
+# side. states[:, 0] is S_initial, zeros, and states[:, t + 1] the state after step t.
 states = np.zeros((batch_size, 1 + number_of_steps, rnn_size))
 
 # %% Processing a single line of input
 # This is all there is to the cell: the new state is made of the input and of the old
-# state, by the same weights at each step (Fig 04 and Fig 06).
+# state, by the same weights at each step (Fig 04 and Fig 06). Its output is that state:
+# the weights of Fig 05 and Fig 07 are no part of it.
 print("\nThe first line by hand, step by step; each unit has its column")
 np.set_printoptions(formatter={"float": "{:7.4f}".format}, linewidth=99,
                     threshold=8, edgeitems=4)
-step_names = ["t", "t+1", "t+2", "t+3", "t+4"][:number_of_steps]  # those that are shown
+step_names = ["t", "t+1", "t+2", "t+3", "t+4"][:number_of_steps]  # the first are shown
 for t in range(number_of_steps):
     i_w_x = batch[:, t] @ i_w  # [batch_size, rnn_size]
     h_w_S = states[:, t] @ h_w  # [batch_size, rnn_size]
@@ -138,14 +135,14 @@ for t in range(number_of_steps):
         print("  new S = tanh(sum)", states[0, t + 1])
 
 # %% Coming back to the 2 lines of code
-# TensorFlow's two lines do the same, and what the article says of them is checked.
+# The same by TensorFlow, whose numbers are then compared with those by hand.
 tf.reset_default_graph()  # to run cells again, begin with this one
 tf.set_random_seed(seed)
 with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell today
-    # None is any number: of a batch's lines and steps, or one line as long as a series.
+    # None: a batch may have any number of lines, and they any number of steps.
     inputs = tf.placeholder(tf.float32, [None, None, number_of_features])
     cell = tf.nn.rnn_cell.BasicRNNCell(rnn_size, activation=tf.nn.tanh)
-    # The article leaves it to dtype=, which means zeros. So it can also be fed.
+    # The article's dtype= begins with zeros. So does this, which can be fed, too.
     S_initial = cell.zero_state(tf.shape(inputs)[0], tf.float32)
     # [batch_size, number_of_steps, rnn_size] and [batch_size, rnn_size]
     val1, state = tf.nn.dynamic_rnn(cell, inputs, initial_state=S_initial)
@@ -153,13 +150,12 @@ with tf.name_scope("The_2_lines_of_code"):  # tf.contrib.rnn is tf.nn.rnn_cell t
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
 sess = tf.Session(config=config)
+kernel = np.concatenate([i_w, h_w])  # TensorFlow has both in one
 sess.run([w.assign(value) for w, value in zip(cell.weights, [kernel, bias])])
 _val1, _state = sess.run([val1, state], {inputs: batch})  # _name: the value of name
 
-print("\nThe first line by TensorFlow; by hand it was new S")
-for t in range(len(step_names)):
-    print(f"  val1[0, {t}]       ", _val1[0, t])
-
+print("\nThe first line by TensorFlow, val1[0]; by hand it was new S",
+      *_val1[0, :5], sep="\n  ")
 print("\nShapes: inputs", batch.shape, "val1", _val1.shape, "state", _state.shape)
 print(f"{kernel.size + bias.size} parameters: kernel {kernel.shape}, bias {bias.shape}")
 
@@ -171,13 +167,19 @@ def check(claim, one, other):
 
 
 print("\nIs it so? The largest difference; TensorFlow computes with about 7 digits")
-check("val1 is this walk over all lines", _val1, states[:, 1:])
+check("val1 has the states by hand, of all lines", _val1, states[:, 1:])
 check("val1[:, -1] is state: the cell has no output weights", _val1[:, -1], _state)
-check("val1[::-1] is val1 of inputs[::-1]: no line needs another", _val1[::-1],
-      sess.run(val1, {inputs: batch[::-1]}))
+check("the last line alone gives the same: no line needs another", _val1[-1:],
+      sess.run(val1, {inputs: batch[-1:]}))
+
+# %% A series to forecast
+# Two waves, of 24 and 168 steps, and noise that no forecast can know.
+angle = 2 * np.pi * np.arange(3000)
+waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
+series = waves + np.random.RandomState(seed).randn(3000)
 
 # %% A series of your own. Skip it at first.
-# A printed line shows what was read, for files have many forms.
+# It takes the place of the waves. Files have many forms: a line shows what was read.
 if data != "waves":
     try:
         with open(data, encoding="utf-8-sig") as f:
@@ -193,30 +195,21 @@ if data != "waves":
         series = np.array([float(text) for text in texts])
         if not np.isfinite(series).all():
             raise ValueError("nan or inf are no numbers")
-    except IndexError:
-        parser.error(f"--data {data}: no lines, or one without a column {column}")
-    except (OSError, ValueError, csv.Error) as error:
-        parser.error(f"--data {data}, column {column}: {error}")
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        parser.error(f"--data {data} has no column {column} of numbers: {error}")
     print(f"\nColumn {column} {heading} of {data}: {len(series)} values,",
           *series[:5].tolist(), "…")
 
 # %% Time-series forecasting
-# What is that good for? A layer on top of the states forecasts a series' next value;
-# simple forecasts tell how good it is.
-if data == "waves":
-    # Two waves, of 24 and 168 steps, and noise that no forecast can know.
-    angle = 2 * np.pi * np.arange(series_length)
-    waves = 20 + 5 * np.sin(angle / 24) + 2 * np.sin(angle / 168)
-    series = waves + np.random.RandomState(seed).randn(series_length)
-
+# A layer on top of the states forecasts the series' next value. Simple forecasts tell
+# how good it is.
 held_out = len(series) // 5  # the last part, which training never sees
 known = len(series) - held_out
 num_batches = (known - number_of_features) // batch_size // number_of_steps
-if len(series) < 100 + number_of_features or num_batches < 1 or period >= known:
-    parser.error(f"{len(series)} values are too few: at least 100 + number_of_features,"
-                 " and four fifths of them must fill a batch and exceed --period")
-if series[:known].min() == series[:known].max():
-    parser.error(f"--data {data}: the first {known} values are all the same")
+if (len(series) < 100 + number_of_features or num_batches < 1 or period >= known
+        or np.ptp(series[:known]) == 0):
+    parser.error(f"{len(series)} values are too few, or all the same: it takes at least"
+                 " 100 + number_of_features, a batch and --period in four fifths")
 mean, scale = series[:known].mean(), series[:known].std()
 scaled = (series - mean) / scale
 # Not as in Fig 01: a step takes in the last few values, one value later than the step
@@ -227,7 +220,7 @@ rows = windows[: batch_size * num_batches * number_of_steps]
 rows = rows.reshape(batch_size, num_batches, number_of_steps, number_of_features + 1)
 
 with tf.name_scope("Time-series_forecasting"):
-    # Fig 05 and Fig 07, which are no part of the cell.
+    # Fig 05 and Fig 07
     O_w = tf.get_variable("O_w", [rnn_size, 1])
     O_b = tf.get_variable("O_b", [1], initializer=tf.zeros_initializer())
     Output = tf.tensordot(val1, O_w, 1)[:, :, 0] + O_b  # [batch_size, number_of_steps]
@@ -237,40 +230,43 @@ with tf.name_scope("Time-series_forecasting"):
 
 
 def held_out_error(forecast):
-    """Return its root mean square error on the part held out, in the series' unit."""
-    return scale * np.sqrt(np.mean((forecast[-held_out:] - scaled[-held_out:]) ** 2))
+    """Return a forecast's root mean square error on the part held out."""
+    return np.sqrt(np.mean((forecast[-held_out:] - series[-held_out:]) ** 2))
 
 
 fit = np.linalg.lstsq(windows[:-held_out, :-1], windows[:-held_out, -1], rcond=None)[0]
 all_errors = {
-    "the value before": held_out_error(windows[:, -2]),
-    f"a fit to {number_of_features} values": held_out_error(windows[:, :-1] @ fit),
+    "the value before": held_out_error(series[:-1]),
+    f"a fit to {number_of_features} values": held_out_error(
+        mean + scale * (windows[:, :-1] @ fit)),
 }
 if period:
-    all_errors[f"the value {period} steps ago"] = held_out_error(scaled[:-period])
+    all_errors[f"the value {period} steps ago"] = held_out_error(series[:-period])
 if data == "waves":
-    all_errors["the waves themselves"] = held_out_error((waves - mean) / scale)
+    all_errors["the waves themselves"] = held_out_error(waves)
 
 num_ahead = min(72, held_out)
 
 
 def run_ahead(past):
-    """Return the forecasts after the past, each made from those before: [num_ahead]."""
+    """Return num_ahead forecasts, each made from those before; the past is scaled."""
     values = past
     feed = {inputs: [sliding_window(past, number_of_features)]}
     for _ in range(num_ahead):
         _Output, _state = sess.run([Output, state], feed)
         values = np.append(values, _Output[0, -1])
         feed = {inputs: [[values[-number_of_features:]]], S_initial: _state}
-    return values[-num_ahead:]
+    return mean + scale * values[-num_ahead:]
 
 
-# %% How far back a forecast looks
+# %% How far back it looks
 # One lens for all scripts: the length of d(an answer) / d(each input). The answer is
 # here the forecast after a line's last step, an input what one of its steps takes in.
-starts = range(0, len(windows) - 29, len(windows) // 50)
-lines = [windows[i : i + 30, :-1] for i in starts]  # each [30, number_of_features]
+# The first half of each stretch leads away from the zeros that it begins with.
+starts = range(0, len(windows) - 59, len(windows) // 50)
+stretches = [windows[i : i + 60, :-1] for i in starts]  # each [60, number_of_features]
 with tf.name_scope("How_far_back_it_looks"):
+    # Of the sum over the lines, but no line needs another.
     (pull,) = tf.gradients(Output[:, -1], inputs)
     looks_back = tf.reduce_mean(tf.norm(pull, axis=2), axis=0)[::-1]  # the last first
 
@@ -362,88 +358,77 @@ unrolled.set(xlim=(-1.6, 5.25), ylim=(-0.2, 1.4))
 unrolled.axis("off")
 unrolled.set_title("Rolled, and unrolled with the first line's numbers", loc="left")
 center = {"ha": "center", "va": "center"}
+arrow = {"arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0}
 
 
-def draw_cell(x, its_input, output):
-    # Arrows: its input, the state before, the state after, and that as the output.
-    for start, end in [((x, -0.05), (x, 0.4)), ((x - 0.36, 0.5), (x - 0.12, 0.5)),
-                       ((x + 0.12, 0.5), (x + 0.36, 0.5)),
-                       ((x + 0.5, 1.03), (x + 0.5, 1.26))]:
-        unrolled.annotate("", end, start, arrowprops={
-            "arrowstyle": "-|>", "color": "black", "shrinkA": 0, "shrinkB": 0})
-    unrolled.text(x, 0.5, "cell", **center,
+def draw_cell(at, its_input, output):
+    # Arrows: its input, the state before, and the state after as the output.
+    for start, end in [((at, -0.05), (at, 0.4)), ((at - 0.36, 0.5), (at - 0.12, 0.5)),
+                       ((at + 0.5, 1.03), (at + 0.5, 1.26))]:
+        unrolled.annotate("", end, start, arrowprops=arrow)
+    unrolled.text(at, 0.5, "cell", **center,
                   bbox={"boxstyle": "round,pad=0.5", "facecolor": "moccasin"})
-    for text_x, text_y, text in [(x, -0.12, its_input), (x + 0.07, 0.2, "$i_w$"),
-                                 (x - 0.25, 0.57, "$h_w$"), (x + 0.5, 1.32, output)]:
+    for text_x, text_y, text in [(at, -0.12, its_input), (at + 0.07, 0.2, "$i_w$"),
+                                 (at - 0.25, 0.57, "$h_w$"), (at + 0.5, 1.32, output)]:
         unrolled.text(text_x, text_y, text, **center)
 
 
 draw_cell(-1, "x", "val1")
-unrolled.plot([-0.64, -0.5, -0.5, -0.5, -1.5, -1.5, -1.36],  # back into itself
+unrolled.plot([-0.88, -0.5, -0.5, -0.5, -1.5, -1.5, -1.36],  # back into itself
               [0.5, 0.5, 1.03, 0.8, 0.8, 0.5, 0.5], "k", lw=1)
 for t in range(len(step_names)):
-    more = " …]" if number_of_features > 3 else "]"
-    draw_cell(t + 0.5, str(batch[0, t, :3]).replace("]", more), f"val1[0, {t}]")
+    draw_cell(t + 0.5, str(batch[0, t, :3]), f"val1[0, {t}]")
+    unrolled.annotate("", (t + 0.86, 0.5), (t + 0.62, 0.5), arrowprops=arrow)
 for t, name in enumerate(["initial", *step_names]):
     unrolled.text(t, -0.12, f"$S_{{{name}}}$", **center)
     for unit, value in enumerate(states[0, t, :7]):
-        y = 0.5 + (min(rnn_size, 7) - 1) / 14 - unit / 7
         box = {"facecolor": plt.cm.RdBu_r(0.5 + value / 3), "pad": 5}
-        unrolled.text(t, y, f"{value:5.2f}", size=8, family="monospace", bbox=box,
-                      **center)
-    if rnn_size > 7:
-        unrolled.text(t, -0.03, "…", **center)
-if number_of_steps > 5:
-    unrolled.text(5.22, 0.5, "…", size=14, **center)
+        unrolled.text(t, 0.93 - unit / 7, f"{value:5.2f}", size=8, family="monospace",
+                      bbox=box, **center)
 
 axes["error"].set(title="Root mean square error, held out", xlabel="epoch",
-                  xlim=(0, num_epochs), ylim=(0, 2.2 * max(all_errors.values())))
+                  xlim=(0, num_epochs), ylim=(0, 1.2 * max(all_errors.values())))
 for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
     axes["error"].axhline(value, color="gray", ls=style, lw=1, label=name)
-(error_line,) = axes["error"].plot([], [], label="the network")
+(error_line,) = axes["error"].plot([], [], ".-", label="the network")
 axes["lens"].set(title="How far back it looks", xlabel="steps back", yscale="log",
                  xlim=(-0.5, 29.5), ylim=(1e-4, 3))
 (lens_line,) = axes["lens"].plot([], [], "o-", ms=3)
 axes["lens"].axvline(number_of_steps - 0.5, color="gray", ls=":", lw=1,
                      label="in training no gradient\ngoes further back")
-axes["forecast"].set(title="Forecast on its own outputs",
-                     xlabel="steps from the last known one")
+axes["forecast"].set_xlabel("steps from the last known one")
 around = np.arange(-71, num_ahead + 1)
 axes["forecast"].plot(around, series[known + around - 1], "lightgray", label="series")
 if data == "waves":
     axes["forecast"].plot(around, waves[known + around - 1], "gray", label="its waves")
 (forecast_line,) = axes["forecast"].plot([], [], "tab:red", label="forecast")
-axes["error"].legend(fontsize=8, loc="upper right")
+axes["error"].legend(fontsize=8, loc="lower right")
 axes["lens"].legend(fontsize=8, loc="upper right")
 axes["forecast"].legend(fontsize=8, loc="lower left", ncol=3)
 
 
 def plot():
-    error_line.set_data(epochs_measured, network_errors)
-    lens_line.set_data(range(30), sess.run(looks_back, {inputs: lines}))
+    error_line.set_data(range(1, len(network_errors) + 1), network_errors)
+    lens_line.set_data(range(30), sess.run(looks_back, {inputs: stretches})[:30])
     forecast = run_ahead(scaled[:known][-number_of_features - 100 :])
-    forecast_line.set_data(range(1, num_ahead + 1), mean + scale * forecast)
+    forecast_line.set_data(range(1, num_ahead + 1), forecast)
     axes["forecast"].set_title(
         f"Forecast on its own outputs, after {len(losses) / num_batches:.1f} epochs")
     picture.draw()
 
 
 # %% Training
-# Each sess.run goes on from the state in which the one before ended. Look at where the
-# network comes in among the simple forecasts.
-
-# New weights, not the walk's. (tf.global_variables_initializer would change operations
-# that the session has run already.)
+# From new weights. Each sess.run goes on from the state in which the one before ended.
 sess.run([variable.initializer for variable in tf.global_variables()])
 run_dir = os.path.join(logdir, f"rnn_internals_{time.time():.0f}")
 writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None
-losses, network_errors, epochs_measured = [], [], []
+losses, network_errors = [], []
 with picture:
     for epoch in tqdm(range(num_epochs), unit="epoch", disable=None):
         _state = np.zeros((batch_size, rnn_size))
         for batch_idx in range(num_batches):
-            of_batch = rows[:, batch_idx]  # the next number_of_steps windows of rows
-            feed = {inputs: of_batch[:, :, :-1], targets: of_batch[:, :, -1],
+            feed = {inputs: rows[:, batch_idx, :, :-1],
+                    targets: rows[:, batch_idx, :, -1],
                     S_initial: _state}
             _loss, _, _state = sess.run([loss, train_step, state], feed)
             if not np.isfinite(_loss):
@@ -453,24 +438,22 @@ with picture:
                 point = tf.Summary.Value(tag="loss", simple_value=_loss)
                 writer.add_summary(tf.Summary(value=[point]), len(losses))
 
-            # Some ten times in the first epoch, then once an epoch.
-            is_tenth = epoch == 0 and batch_idx % (num_batches // 10 + 1) == 0
-            is_measured = is_tenth or batch_idx == num_batches - 1
-            if is_measured:
-                # In 100 steps before that part, the state finds its way from zeros.
-                _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
-                network_errors.append(held_out_error(_Output[0]))
-                epochs_measured.append(len(losses) / num_batches)
-            if picture.is_due(is_measured and epoch < 20):
+            # In slow motion at first.
+            if picture.is_due(epoch < 4 and batch_idx % 10 == 0):
                 plot()
+
+        # In 100 steps before the part held out, the state finds its way from zeros.
+        _Output = sess.run(Output, {inputs: [windows[-held_out - 100 :, :-1]]})
+        network_errors.append(held_out_error(mean + scale * _Output[0]))
         if epoch % 5 == 0 or epoch == num_epochs - 1:
-            tqdm.write(f"Epoch {epoch + 1:2} loss {np.mean(losses[-num_batches:]):.4f}")
+            tqdm.write(f"Epoch {epoch + 1:2} loss {np.mean(losses[-num_batches:]):.4f}"
+                       f" error {network_errors[-1]:.2f}")
 
     plot()
     all_errors["the network"] = network_errors[-1]
-    print("\nRoot mean square errors of forecasts, one step ahead")
+    print("\nRoot mean square errors of forecasts, one step ahead, held out")
     for name in sorted(all_errors, key=all_errors.get):
         print(f"  {name:24}{all_errors[name]:6.2f}")
-    forecast = mean + scale * run_ahead(scaled[-number_of_features - 100 :])
+    forecast = run_ahead(scaled[-number_of_features - 100 :])
     shown = "  ".join(f"{value:.4g}" for value in forecast[:8])
     print("\nAfter the last value of all the network expects", shown)

@@ -27,14 +27,14 @@ def run(flags, workers, pinned=True):
     tasks = [("worker", i) for i in range(workers)] + [("ps", 0)]
     script, more = "char_rnn_cluster.py", "--checkpoint_dir saved"
     if not workers:
-        tasks, script, more = [("worker", 0)], "char_rnn.py", "--plot picture.png"
+        tasks, more = [("worker", 0)], "--plot picture.png"
+        script = f"benchmarks/char_rnn_speed.py --one {ROOT}/char_rnn.py"
     started = []
     with tempfile.TemporaryDirectory() as folder:
         for job, i in tasks:
             config = {"cluster": {"ps": hosts[:1], "worker": hosts[1:]},
                       "task": {"type": job, "index": i}}
-            command = [sys.executable, os.path.join(ROOT, script)]
-            command += f"{flags} {more}".split()
+            command = [sys.executable, *f"{ROOT}/{script} {flags} {more}".split()]
             if pinned and job == "worker":
                 command = ["taskset", "-c", str(i), *command]
             place = os.path.join(folder, f"{job}{i}")
@@ -69,7 +69,7 @@ else:
         Path(path).write_text(text, encoding="utf-8")
         flags = f"--num_hidden_units 256 --num_epochs 2 --data {path}"
         speeds = np.array([
-            [int(re.findall(r"(\d+) characters/s", run(flags, workers))[1])
+            [int(re.findall(r"(?:nats|training) +(\d+) char", run(flags, workers))[-1])
              for workers in (0, 1, 2)]
             for _ in range(chosen.rounds)])
     print("| | characters/s | times the line above (min to max) |\n|---|---|---|")

@@ -19,8 +19,14 @@ def text(tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
 
 
-def test_losses_states_and_gradients_are_those_of_section_iv(run):
+def test_losses_states_and_gradients_are_those_of_section_iv(run, capsys):
     names = run("char_rnn_numpy.py", FLAGS)
+    told = re.findall(r"^(\w+): gradient (\S+), by a finite difference (\S+)$",
+                      capsys.readouterr().out, re.M)
+    assert [name for name, *_ in told] == list(names.weights)
+    for _, gradient, slope in told:
+        assert float(gradient) == pytest.approx(float(slope), rel=1e-4) != 0
+
     manual = run("char_rnn.py", FLAGS + " --model manual --batch_size 1 --num_layers 1")
     numbers = np.random.RandomState(0)
     for w in names.weights.values():
@@ -45,23 +51,12 @@ def test_losses_states_and_gradients_are_those_of_section_iv(run):
         np.testing.assert_allclose(found.T.reshape(each.shape) / 9, each, atol=1e-5)
 
 
-def test_the_gradients_it_prints_are_those_of_finite_differences(run, capsys):
-    names = run("char_rnn_numpy.py", FLAGS)
-    told = re.findall(r"^(\w+): gradient (\S+), by finite differences (\S+)$",
-                      capsys.readouterr().out, re.M)
-    assert [name for name, *_ in told] == list(names.weights)
-    for _, gradient, slope in told:
-        assert float(gradient) == pytest.approx(float(slope), abs=1e-5)
-        assert abs(float(gradient)) > 1e-4
-
-
 def test_it_learns_by_adagrad_of_gradients_that_are_cut(run):
     """The whole training once more, each number of each weight by itself."""
     names = run("char_rnn_numpy.py", FLAGS + " --max_gradient 0.5 --num_epochs 2")
     last = run("char_rnn_numpy.py", FLAGS + " --learning_rate 1e-9")  # its functions
     assert names.loss_list[0] == last.loss_list[0]
     memory, losses = [np.zeros_like(w) for w in last.weights.values()], []
-    cut = 0
     for _ in range(2):
         h = np.zeros((5, 1))
         for start in range(0, 1300 - 9, 9):
@@ -71,36 +66,31 @@ def test_it_learns_by_adagrad_of_gradients_that_are_cut(run):
             losses.append(loss / 9)
             grads = last.backward_pass(ids[1:], xs, hs, ps)
             for w, dw, total in zip(last.weights.values(), grads, memory):
-                cut += np.sum(np.abs(dw) > 0.5)
                 dw = np.minimum(np.maximum(dw, -0.5), 0.5)
                 total += dw**2
                 w -= 0.1 * dw / (total + 1e-8) ** 0.5
-    assert cut > 100 and len(losses) == 2 * 144
     assert names.loss_list == pytest.approx(losses, abs=1e-4)
-    assert np.mean(names.loss_list[-100:]) < np.mean(names.loss_list[:20])
-    assert names.means == [np.mean(names.loss_list[:100]),
-                           np.mean(names.loss_list[100:200])]
-    assert names.characters_read == [900, 1800]
+    assert np.mean(losses[-100:]) < np.mean(losses[:20])
 
+    means = [np.mean(names.loss_list[:100]), np.mean(names.loss_list[100:200])]
     guessing, curve = names.axes.lines
     assert guessing.get_ydata()[0] == pytest.approx(np.log(10))
     assert guessing.get_label() == "guessing: 2.30"
-    np.testing.assert_array_equal(curve.get_data(), [[0.9, 1.8], names.means])
+    np.testing.assert_array_equal(curve.get_data(), [[0.9, 1.8], means])
     shown = names.page.get_text().splitlines()
-    for line, read, sample in zip(shown[1:], names.characters_read, names.samples):
-        number, words = line.split(maxsplit=1)
-        assert (int(number), words) == (read, " ".join(sample.split())[:68])
+    for line, read, sample in zip(shown[1:3], [900, 1800], names.samples):
+        assert line.split() == [str(read), *" ".join(sample.split())[:68].split()]
     written = " ".join(shown[5:]).split()
-    assert written == names.samples[-1].split()[: len(written)]
+    assert written == names.samples[-1].split()[: len(written)] != []
 
 
-def test_it_writes_on_from_a_state_as_often_as_softmax_says(run):
-    """The limit is chi-square's at 0.001 for 9 degrees of freedom."""
+def test_it_writes_on_from_a_state_what_is_drawn_by_softmax(run):
     names = run("char_rnn_numpy.py", FLAGS)
     for w in names.weights.values():
         w[:] = np.random.RandomState(w.size).normal(0, 1, w.shape)
     h = np.random.RandomState(1).uniform(-1, 1, (5, 1))
-    written, state = names.sample(40, h, temperature=1e-3), h
+    names.Why[:] *= 1000  # the likeliest is as good as certain
+    written, state = names.sample(40, h), h
     for char in written:
         assert char == names.vocabulary[(names.Why @ state + names.by).argmax()]
         x = np.eye(10)[:, [names.vocabulary.index(char)]]
@@ -109,10 +99,8 @@ def test_it_writes_on_from_a_state_as_often_as_softmax_says(run):
 
     names.Why[:], b = 0, np.linspace(-1, 1, 10)
     names.by[:] = b[:, np.newaxis]
-    chars = names.sample(4000, h, temperature=0.7, seed=7)
-    expected = 4000 * np.exp(b / 0.7) / np.exp(b / 0.7).sum()
-    counts = np.array([chars.count(char) for char in names.vocabulary])
-    assert np.sum((counts - expected) ** 2 / expected) < 27.88
+    drawn = np.random.RandomState(7).choice(10, 99, p=np.exp(b) / np.exp(b).sum())
+    assert names.sample(99, h, seed=7) == "".join(names.vocabulary[i] for i in drawn)
     assert names.sample(99, h) != names.sample(99, h)
 
 
@@ -130,10 +118,9 @@ def test_it_needs_numpy_and_matplotlib_alone(tmp_path):
     assert is_whole_png(tmp_path / "p.png")
 
 
-@pytest.mark.parametrize("content, words", [
-    (b"\xff\xfe\x00", "codec can't decode"), (b"abc\n", "4 characters are too few"),
-    (None, "[Errno 2] No such file")], ids=["no UTF-8", "short", "missing"])
-def test_a_text_that_cannot_be_read_gets_one_line(content, words, refused, tmp_path):
-    if content is not None:
-        (tmp_path / "bad").write_bytes(content)
-    assert words in refused("char_rnn_numpy.py", "--data bad")
+def test_a_text_that_cannot_be_read_gets_one_line(refused, tmp_path):
+    (tmp_path / "bad").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "short").write_text("abc\n")
+    for name, words in [("bad", "codec can't decode"), ("away", "[Errno 2] No such"),
+                        ("short", "4 characters are too few")]:
+        assert words in refused("char_rnn_numpy.py", f"--data {name}")

@@ -1,18 +1,16 @@
 """Sequence labelling: a recurrent network reads words letter by letter.
 
 The second half of "Introduction to Recurrent Networks in TensorFlow" by Danijar Hafner,
-https://danijar.com/introduction-to-recurrent-networks-in-tensorflow/. The article's own
-lines are in the cells from Defining the Network to Sequence Labelling.
+https://danijar.com/introduction-to-recurrent-networks-in-tensorflow/; the first is in
+seq_classify.py. The article's own lines begin with Defining the Network.
 
     python seq_label.py                            # drawn words, in a window
     python seq_label.py --data ocr --plot ocr.png  # no window, but a file
 
 Expect 9 % of the drawn letters read wrong after half a minute on 2 CPU cores: 8 % in
-words that it has learned from, 11 to 13 % in new ones, some 30 % of all. With --cell
-none, which forgets what came before, 12 to 14 %; with --bidirectional 1, which knows
-what comes behind, 6 to 7 % (5 seeds, benchmarks/seeds.py --drawn). All fonts are new
-to it. Drawn words are easier than handwriting: letters are cut out, and a font
-draws each in its one way, turned and stretched less in the test than in training.
+words that it has learned from, 11 to 13 % in new ones (some 30 % of the test words).
+With --cell none, which forgets what came before, 12 to 14 %; with --bidirectional 1,
+which knows what comes behind, 6 to 7 % (4 or 5 seeds, benchmarks/seeds.py --drawn).
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -68,8 +66,8 @@ def flag(name, default, meaning, low=1, high=np.inf, choices=None):
 
 
 # %% Setup
-# The constants of the article and of its "complete gist", under their names. Each is a
-# flag, too: --num_layers 2.
+# The constants of the article and of its "complete gist". Each is a flag, too:
+# --num_layers 2.
 num_units = flag("num_units", 200, "units of a layer")
 num_layers = flag("num_layers", 1, "layers of cells, one on top of another; in the "
                   "article 3")
@@ -77,7 +75,7 @@ train_dropout = flag("dropout", 0.2, "share of a layer's outputs to drop; in the
                      "article 0.5", 0, 1)
 cell_type = flag("cell", "gru", "what the layers are made of; none: a gru that forgets",
                  choices=["gru", "lstm", "none"])
-num_epochs = flag("num_epochs", 10, "how often to test what was learned")
+num_epochs = flag("num_epochs", 10, "epochs: num_batches batches, then a test")
 num_batches = flag("num_batches", 100, "batches of an epoch")
 batch_size = flag("batch_size", 50, "random words in a batch; in the article 10")
 learning_rate = flag("learning_rate", 0.003, "of RMSProp, in the first epoch", low=1e-9)
@@ -126,34 +124,27 @@ def read_arrays(label_axes):
     both = []
     for part in "train", "test":
         x, y = arrays["x_" + part], arrays["y_" + part]
-        demand(x.dtype.kind in "biuf" and x.ndim == 3 and x.size > 0
-               and x.shape[1:] == arrays["x_train"].shape[1:],
-               f"x_{part}, {x.dtype} {x.shape}, is not numbers [many, steps, features],"
-               " steps and features as in x_train")
-        demand(y.dtype.kind in "biuf" and y.shape == x.shape[:label_axes],
-               f"y_{part}, {y.dtype} {y.shape}, is not numbers {x.shape[:label_axes]}")
-        many, last, _ = x.shape
-        length = arrays.get("length_" + part, np.full(many, last))
-        demand(length.shape == (many,) and np.isin(length, range(1, last + 1)).all(),
-               f"length_{part} is not {many} whole numbers from 1 to {last}")
-        is_real = np.arange(last) < length[:, np.newaxis]  # beyond, anything may stand
+        demand(x.ndim == 3 and x.size > 0 and x.shape[1:] == arrays["x_train"].shape[1:]
+               and y.shape == x.shape[:label_axes],
+               f"x_{part} {x.shape} and y_{part} {y.shape} do not fit, see --help")
+        _, most, _ = x.shape
+        length = arrays.get("length_" + part, np.full(len(x), most))
+        is_real = np.arange(most) < length[:, np.newaxis]  # beyond, anything may stand
         x = np.where(is_real[:, :, np.newaxis], x, 0).astype(np.float32)
-        demand(np.isfinite(x).all(), f"x_{part} has NaN or infinity")
+        demand(np.isfinite(x).all() and np.isin(length, range(1, most + 1)).all(),
+               f"x_{part} is not finite, or length_{part} is not from 1 to {most}")
         if label_axes == 2:
             y = np.where(is_real, y, -1)
-        demand(np.isin(y, range(1 - label_axes, 10000)).all() and (y != -1).any(),
-               f"y_{part} has other labels than 0, 1, 2, …, or none")
+        demand(np.isin(y, range(1 - label_axes, 1000)).all(),
+               f"y_{part} has other labels than 0, 1, 2, …")
         both += [x, y.astype(int), length.astype(int)]
 
-    learned, tested = (np.unique(y[y >= 0]) for y in (both[1], both[4]))
-    highest = max(learned[-1], tested[-1])
+    highest = max(both[1].max(), both[4].max())
     names = arrays.get("names", np.arange(highest + 1)).astype(str)
-    has_numbers = "names" in arrays or highest < 2 * len(learned)  # some may lack
-    demand(len(learned) > 1 and has_numbers and highest < names.size,
-           f"y_train has {len(learned)} classes, and the highest is {highest}: number"
-           " them 0, 1, 2, …, or give names")
-    never = np.setdiff1d(tested, learned)
-    if len(never):
+    demand(1 < len(names) > highest,
+           f"{len(names)} classes or names, for labels up to {highest}")
+    never = sorted(set(both[4].flat) - set(both[1].flat) - {-1})
+    if never:
         print("In y_test only, so never learned:", ", ".join(names[never]))
     return (*both, names)
 
@@ -183,11 +174,11 @@ class ForgetfulCell(tf.nn.rnn_cell.GRUCell):
 
 
 # %% Dropout, the same in both seq scripts
-# Layers overlap in time: while the second reads a step, the first is at the next one.
-# Yet two runs of one seed must drop the same outputs. And a test, where nothing is
-# dropped, must draw no random numbers: else it would change the training after it.
+# Two runs of one seed must drop the same outputs. But a step does not wait for what the
+# one before drops: their random numbers could change places. And the picture, made when
+# there is time, must not use any up: so none are drawn where nothing is dropped.
 class OrderedDropout(tf.nn.rnn_cell.DropoutWrapper):
-    """Drop a part of the outputs, no time step before the one that precedes it."""
+    """Drop a part of the outputs, in the order of the time steps."""
 
     def __init__(self, cell, output_keep_prob):
         super().__init__(cell)
@@ -236,19 +227,16 @@ with tf.name_scope("Simulating_Time_Steps"):
     length = tf.placeholder_with_default(all_steps, [None])
     init_state = network.zero_state(tf.shape(data)[0], tf.float32)  # or what is fed
     if bidirectional:  # not the article's: as many cells again, from the end
-        both, (state, _) = tf.nn.bidirectional_dynamic_rnn(
+        outputs, (state, _) = tf.nn.bidirectional_dynamic_rnn(
             network, make_network(), data, length, init_state, dtype=tf.float32)
-        output = tf.concat(both, axis=2)  # what was read before a letter, and behind it
+        output = tf.concat(outputs, axis=2)  # read up to a letter, and back to it
     else:
         output, state = tf.nn.dynamic_rnn(network, data, length, init_state)
 
-print("output: sequences, steps, units", output.shape)
-
 # %% Sequence Labelling
-# Each step's output is asked for its letter. Only real steps count: those beyond a
-# word's end would flatter.
+# One softmax layer serves all steps: to it, each step is one more example.
 with tf.name_scope("Sequence_Labelling"):
-    target = tf.placeholder(tf.int32, [None, None])  # numbers; -1: there is no label
+    target = tf.placeholder(tf.int32, [None, None])  # numbers: sparse_ below; -1: none
     logit = tf.layers.dense(output, out_size)  # [batch_size, steps, out_size]
     prediction = tf.nn.softmax(logit)  # [batch_size, steps, out_size]
 
@@ -264,12 +252,12 @@ with tf.name_scope("Sequence_Labelling"):
 print(sum(w.shape.num_elements() for w in tf.trainable_variables()), "weights to learn")
 
 # %% Not the article's: what an answer hangs on
-# One lens for all scripts: the length of d(an answer) / d(each input). Asked is the
-# letter in the middle of a word.
+# The lens: the gradient by the images of how far an answer leads over the second best,
+# here the answer to one letter of each word.
 asked = tf.placeholder(tf.int32, [None])  # the step of each sequence that is asked for
 asked_steps = tf.stack([tf.range(tf.size(asked)), asked], axis=1)
 best_two = tf.nn.top_k(tf.gather_nd(logit, asked_steps), 2).values  # [batch_size, 2]
-lead = best_two[:, 0] - best_two[:, 1]  # of the answer over the second best
+lead = best_two[:, 0] - best_two[:, 1]
 (pull,) = tf.gradients(lead, data)  # [batch_size, steps, features]
 
 # %% Data: characters as if by hand, the same in both seq scripts. Skip it at first.
@@ -280,7 +268,7 @@ from PIL import Image, ImageDraw, ImageFont  # it comes with matplotlib
 TRAIN_FONTS = ["DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif",
                "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSansMono-Bold",
                "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "cmb10"]
-TEST_FONTS = ["cmr10", "cmss10", "cmtt10"]  # all come with matplotlib
+TEST_FONTS = ["cmr10", "cmss10", "cmtt10"]  # cmb10 is the bold of the first of them
 font_folder = os.path.join(plt.matplotlib.get_data_path(), "fonts", "ttf")
 data_folder = os.path.join(  # beside the script, or here
     os.path.dirname(os.path.abspath(globals().get("__file__", "here"))), "data")
@@ -315,7 +303,7 @@ def draw(characters, fonts, height, width, distortion, noise):
 
 
 def download(name, url, sha256=None):
-    """Return the path of a file in data/; one that lies there is taken as it is."""
+    """Return the path of a file in data/; what is missing or wrong is downloaded."""
     try:
         return tf.keras.utils.get_file(
             name, url + name, file_hash=sha256, cache_subdir=data_folder)
@@ -324,8 +312,8 @@ def download(name, url, sha256=None):
 
 
 # %% Data: drawn words, or the article's
-# Words of Python's manual are drawn, in some fonts to learn from and in others to test.
-# A fifth of all spellings is kept from training.
+# Words of Python's manual (each Python has another) are drawn, in some fonts to learn
+# from and in others to test. A fifth of all spellings is kept from training.
 import gzip
 import hashlib
 import pydoc_data.topics
@@ -336,10 +324,7 @@ OCR_SHA256 = "535363d0b7bc34246b1f8731719540f526b6807b12dda5d430d011d160bc7882"
 
 
 def pad(images, labels, lengths):
-    """Return words [many, steps, features], labels [many, steps] and lengths [many].
-
-    images and labels are those of all letters, one after the other.
-    """
+    """Return words [many, steps, features], labels [many, steps] and lengths [many]."""
     is_real = np.arange(steps) < lengths[:, np.newaxis]
     x = np.zeros((len(lengths), steps, features), np.float32)
     y = np.full((len(lengths), steps), -1)
@@ -375,11 +360,10 @@ def read_ocr():
 
 
 if data_name == "drawn":
-    print("Drawing words")
     manual = " ".join(pydoc_data.topics.topics.values())  # Python's
     spellings = re.findall(r"\b[a-z]{7,14}\b", manual)  # short ones tell less
     vocabulary = np.random.permutation(sorted(set(spellings)))
-    kept = set(vocabulary[: len(vocabulary) // 5])  # from training, wherever they stand
+    kept = set(vocabulary[: len(vocabulary) // 5])  # never learned from
     for_training = [word for word in spellings[:-1000] if word not in kept]
     for_training = np.random.choice(for_training, 10000)
     x_train, y_train, length_train = draw_words(for_training, TRAIN_FONTS, 0.15)
@@ -395,14 +379,16 @@ elif data_name == "ocr":
     x_train, y_train, length_train = [array[~testing] for array in all_words]
     x_test, y_test, length_test = [array[testing] for array in all_words]
 
-# A test word is known if its spelling is learned from, too: there it can remember.
-learned = {labels.tobytes() for labels in y_train}
-is_known = np.array([labels.tobytes() in learned for labels in y_test])
+# A test word is known if its spelling is learned from, too: there it can remember. Own
+# data may be no words: a sequence is known if the very same one is learned from.
+compared = [y_train, y_test] if data_name in ["drawn", "ocr"] else [x_train, x_test]
+learned = {word.tobytes() for word in compared[0]}
+is_known = np.array([word.tobytes() in learned for word in compared[1]])
 print("x_train", x_train.shape, "y_train", y_train.shape, "x_test", x_test.shape)
 
-# %% What can be had without reading
-# What would one get who does not look at the letters? Below that it has learned
-# something.
+# %% Baselines
+# The loss of guessing by frequency, and the error of always answering the most frequent
+# letter: below them it has learned something.
 shares = np.bincount(y_train[y_train >= 0], minlength=out_size) / np.sum(y_train >= 0)
 guessing = -np.sum(shares * np.log(np.maximum(shares, 1e-9)))  # nats, by shares alone
 most_frequent = shares.argmax()
@@ -498,7 +484,7 @@ axes = picture.figure.subplot_mosaic(
 axes["loss"].set(title="Loss, nats", xlabel="update", yscale="log", ylim=(1e-3, 10),
                  xlim=(0, num_epochs * num_batches))
 axes["loss"].axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
-(loss_line,) = axes["loss"].plot([], [], lw=0.8, label="loss of a batch")
+(loss_line,) = axes["loss"].plot([], [], lw=0.8, label="of an update")
 axes["error"].set(title="Letters wrong, %", xlabel="epoch", ylim=(0, 100),
                   xlim=(0, num_epochs))
 axes["error"].axhline(100 * blind_error, color="gray", ls="--", lw=1,
@@ -522,28 +508,32 @@ axes["words"].set_title(
     "Test words: above each letter what the network reads, pale where it\n"
     "doubts, red where it is wrong, over what is right", size=10)
 shown, over, under = [], [], []  # the examples, and a list of texts for each
-left, line = 0, 0
+left, row = 0, 0
 for example in np.random.permutation(len(x_test)):
     end = min(length_test[example], line_length)
     if left + end > line_length:
-        left, line = 0, line + 1
-    if line == 5:
+        left, row = 0, row + 1
+    if row == 5:
         break
     strip = np.hstack(x_test[example, :end].reshape(-1, height, width))
     axes["words"].imshow(
         strip, cmap="gray_r", aspect="auto", vmin=x_test.min(), vmax=x_test.max(),
-        extent=(left, left + end, line + 0.75, line + 0.25))
-    middles = left + 0.5 + np.arange(end)
+        extent=(left, left + end, row + 0.75, row + 0.25))
+    centers = left + 0.5 + np.arange(end)
     shown.append(example)
-    over.append([axes["words"].text(middle, line + 0.24, "", ha="center", va="bottom",
-                                    size=11) for middle in middles])
-    under.append([axes["words"].text(middle, line + 0.76, "", ha="center", va="top",
-                                     size=11, color="red") for middle in middles])
+    over.append([axes["words"].text(center, row + 0.24, "", ha="center", va="bottom",
+                                    size=11) for center in centers])
+    under.append([axes["words"].text(center, row + 0.76, "", ha="center", va="top",
+                                     size=11, color="red") for center in centers])
     left += end + 1
 
 
-def plot(readings, by_offset):
-    """Draw it all; readings and by_offset: what look_at_words returns."""
+def plot():
+    lengths = length_test[shown]
+    middles = (lengths - 1) // 2  # the letter in the middle of each word
+    readings, pulls = sess.run([prediction, pull], {
+        data: x_test[shown], length: lengths, asked: middles})
+
     told = f"Epoch {epoch_idx + 1}, batch {batch_idx + 1}: loss {losses[-1]:.2f}."
     if errors:
         told += f" It reads {errors[-1]:.1%} of the test letters wrong."
@@ -553,9 +543,13 @@ def plot(readings, by_offset):
     for line, of_epochs in [(train_line, train_errors), (known_line, known_errors),
                             (new_line, new_errors)]:
         line.set_data(range(1, len(of_epochs) + 1), np.multiply(of_epochs, 100))
-    for bar, strength in zip(bars, by_offset):
-        bar.set_height(strength)
-    axes["lens"].set_ylim(0, 1.1 * max(by_offset))
+
+    strengths = np.linalg.norm(pulls, axis=2)  # the length of each letter's gradient
+    for bar, offset in zip(bars, offsets):
+        places = middles + offset
+        inside = np.flatnonzero((0 <= places) & (places < lengths))
+        bar.set_height(strengths[inside, places[inside]].mean() if len(inside) else 0)
+    axes["lens"].set_ylim(0, 1.1 * max(bar.get_height() for bar in bars))
 
     for i, example in enumerate(shown):
         for t in np.flatnonzero(y_test[example, :line_length] >= 0):  # has a label
@@ -567,8 +561,8 @@ def plot(readings, by_offset):
 
 
 # %% Training
-# An epoch is num_batches random batches, and then a test. Look at new words beside
-# known ones: those it cannot remember.
+# An epoch is num_batches random batches, and then a test. Compare new words with known
+# ones: new ones it cannot remember.
 
 # To split a product this small among threads costs more than it gains.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=2)
@@ -581,10 +575,10 @@ writer = tf.summary.FileWriter(run_dir, sess.graph) if logdir else None
 def predict(x, lengths):
     """Return the probabilities of classes; x and lengths: as data and length."""
     parts = []
-    for start_idx in range(0, len(x), 3 * batch_size):
-        part = slice(start_idx, start_idx + 3 * batch_size)
+    for start_idx in range(0, len(x), 100):  # in parts: between them the window answers
+        part = slice(start_idx, start_idx + 100)
         parts.append(sess.run(prediction, {data: x[part], length: lengths[part]}))
-        picture.is_due()  # the window answers, Ctrl-C is heard
+        picture.is_due()
     return np.concatenate(parts)
 
 
@@ -593,28 +587,8 @@ def error_of(answers, y):
     return np.mean((answers != y)[y >= 0]) if (y >= 0).any() else np.nan
 
 
-def look_at_words():
-    """Return predictions of the shown words, and by offset what answers hang on.
-
-    The latter: of the letter in the middle of each, the mean length of d lead / d x of
-    the letters around it.
-    """
-    lengths = length_test[shown]
-    middles = (lengths - 1) // 2
-    _prediction, _pull = sess.run([prediction, pull], {
-        data: x_test[shown], length: lengths, asked: middles})
-    strength = np.linalg.norm(_pull, axis=2)  # [many, steps]
-    by_offset = []
-    for offset in offsets:
-        places = middles + offset
-        inside = np.flatnonzero((0 <= places) & (places < lengths))
-        norms = strength[inside, places[inside]]
-        by_offset.append(np.mean(norms) if len(inside) else 0)
-    return _prediction, by_offset
-
-
 losses, train_errors, errors, known_errors, new_errors = [], [], [], [], []
-sample = np.random.permutation(len(x_train))[:500]  # to test what is known
+sample = np.random.permutation(len(x_train))[:500]  # to test on what it learns from
 with picture:
     for epoch_idx in tqdm(range(num_epochs), unit="epoch", disable=None):
         losses_before = len(losses)
@@ -641,21 +615,19 @@ with picture:
                     writer.add_summary(tf.Summary(value=[point]), len(losses))
             # In slow motion at first, when the loss falls fastest.
             if picture.is_due(slow_motion=epoch_idx == 0 and batch_idx % 10 == 0):
-                plot(*look_at_words())
+                plot()
 
-        known = predict(x_train[sample], length_train[sample]).argmax(axis=2)
-        train_errors.append(error_of(known, y_train[sample]))
+        of_sample = predict(x_train[sample], length_train[sample]).argmax(axis=2)
+        train_errors.append(error_of(of_sample, y_train[sample]))
         probabilities = predict(x_test, length_test)  # [len(x_test), steps, out_size]
         answers = probabilities.argmax(axis=2)  # [len(x_test), steps]
         errors.append(error_of(answers, y_test))
         known_errors.append(error_of(answers[is_known], y_test[is_known]))
         new_errors.append(error_of(answers[~is_known], y_test[~is_known]))
-        is_wrong = (answers != y_test) & (y_test >= 0)
         of_both = f" (known words {known_errors[-1]:.1%}, new {new_errors[-1]:.1%})"
         tqdm.write(f"Epoch {epoch_idx + 1:2} error {errors[-1]:.1%}"
-                   f"{of_both if data_name == 'drawn' else ''},"
-                   f" of words {is_wrong.any(axis=1).mean():.1%},"
+                   f"{of_both if data_name == 'drawn' else ''}"
                    f" loss {np.mean(losses[losses_before:]):.4f}")
-    plot(*look_at_words())
+    plot()
     of_all_steps = errors[-1] * np.mean(y_test >= 0)
     print(f"{of_all_steps:.1%} if padding were a letter that is always read right")

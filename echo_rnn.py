@@ -1,13 +1,13 @@
 """Echo-RNN: a recurrent network learns to repeat its input, echo_step steps late.
 
 The program of "How to build a Recurrent Neural Network in TensorFlow (1/7)" by Erik
-Hallström, https://medium.com/@erikhallstrm/hello-world-rnn-83cd7105b767. The cells have
-the article's headings; run the file as it is, or cell by cell in an editor or notebook.
+Hallström, https://medium.com/@erikhallstrm/hello-world-rnn-83cd7105b767. Most cells
+have the article's headings; run the file as it is, or cell by cell in an editor.
 
     python echo_rnn.py                                  # watch it learn, in a window
     python echo_rnn.py --num_epochs 3 --plot echo.png   # no window, a picture in a file
 
-Expect a loss of about 0.7 at first and below 0.02 after 1 or 2 epochs (40 of 40 seeds,
+Expect a loss of 0.7 to 1.1 at first and below 0.02 after 1 or 2 epochs (40 of 40 seeds,
 benchmarks/echo_rnn_seeds.py). All 100 epochs take less than a minute on 2 CPU cores.
 """
 # /// script
@@ -83,10 +83,9 @@ parser.parse_args(argv)  # refuses all others
 os.makedirs(os.path.dirname(plot_file) or ".", exist_ok=True)
 
 num_batches = total_series_length // batch_size // truncated_backprop_length
-if total_series_length % batch_size or num_batches == 0 or (
-        echo_step >= total_series_length // batch_size):
+if total_series_length % batch_size or num_batches == 0:
     parser.error("--batch_size must divide --total_series_length into rows of at least"
-                 " --truncated_backprop_length steps, and more than --echo_step")
+                 " --truncated_backprop_length steps")
 
 # %% Generate data
 # Random bits and their echo, echo_step later, new in each epoch. The series is cut into
@@ -98,31 +97,26 @@ def generateData():
     y[0:echo_step] = 0  # np.roll wrapped the end of x round to here
 
     # Row i + 1 continues row i: its first echoes are of bits that end row i.
-    x, y = x.reshape((batch_size, -1)), y.reshape((batch_size, -1))
-    return x, y
+    return x.reshape((batch_size, -1)), y.reshape((batch_size, -1))
 
 
-np.random.seed(seed)
-x, y = generateData()
-print("Inputs", *x[0, :12])
-print("Echoes", *y[0, :12])
+np.random.seed(seed)  # to run cells again, begin with this one
 
 # %% Building the computational graph
 # The next cells only say what is computed from what. Numbers come when a session runs
-# it: sess.run, in the last cell.
-tf.reset_default_graph()  # to run cells again, begin with this one
-np.random.seed(seed)
+# this graph: sess.run, in the last cell.
+tf.reset_default_graph()
 
 # %% Variables and placeholders
-# Placeholders are fed in each run; variables are what is learned. W makes the next
-# state of an input and a state, W2 an answer of a state.
+# Placeholders are fed in each run, variables are learned. W leads from an input and a
+# state to the next state, W2 from a state to its echo.
 with tf.name_scope("Variables_and_placeholders"):
     batch_shape = [batch_size, truncated_backprop_length]
     batchX_placeholder = tf.placeholder(tf.float32, batch_shape)
     batchY_placeholder = tf.placeholder(tf.int32, batch_shape)
     init_state = tf.placeholder(tf.float32, [batch_size, state_size])
 
-    # The article's first weights, from 0 to 1, are all positive: many seeds learn late.
+    # The article's first weights, from 0 to 1, are all positive: it often learns late.
     W_values = np.random.uniform(lowest_weight, 1, (state_size + 1, state_size))
     W = tf.Variable(W_values, dtype=tf.float32)
     b = tf.Variable(np.zeros((1, state_size)), dtype=tf.float32)
@@ -144,19 +138,17 @@ with tf.name_scope("Forward_pass"):
     states_series = []  # each [batch_size, state_size]
     for current_input in inputs_series:
         current_input = tf.reshape(current_input, [batch_size, 1])
-        # [batch_size, 1 + state_size]
         input_and_state_concatenated = tf.concat([current_input, current_state], 1)
         next_state = tf.tanh(tf.matmul(input_and_state_concatenated, W) + b)
         states_series.append(next_state)
         current_state = next_state
 
 # %% Calculating loss
-# Each state is asked for its echo. The loss is the cross-entropy: - ln of the right
-# echo's probability. Its gradients go back through all states of the batch, and end at
-# init_state, which is a placeholder: that is truncated backpropagation.
+# From each state its echo is predicted. The loss is the cross-entropy: - ln of the
+# right echo's probability. Its gradients go back through all states of the batch, and
+# end at init_state, which is a placeholder: that is truncated backpropagation.
 with tf.name_scope("Calculating_loss"):
-    # The article does this step by step, in lists. One product for all steps gives the
-    # same numbers in fewer operations.
+    # For the article's lists, one product of all steps: the same numbers, sooner.
     # [truncated_backprop_length, batch_size, state_size]
     states = tf.stack(states_series)
     # [truncated_backprop_length, batch_size, num_classes]
@@ -174,9 +166,8 @@ with tf.name_scope("What_an_echo_hangs_on"):
     top_logits = tf.nn.top_k(logits_series, 2).values
     margins = top_logits[:, :, 0] - top_logits[:, :, 1]
     echo_of_step = tf.placeholder(tf.int32, [])
-    # Rows know nothing of each other: the gradient of their sum is each row's own.
-    answer = tf.reduce_sum(margins[echo_of_step])
-    gradient = tf.gradients(answer, batchX_placeholder)[0]
+    # Of the rows' sum. But they know nothing of each other: it is each row's own.
+    gradient = tf.gradients(margins[echo_of_step], batchX_placeholder)[0]
 
 
 def hangs_on(feed_dict):
@@ -187,17 +178,16 @@ def hangs_on(feed_dict):
 
 
 # %% What the state remembers
-# How much of the input so many steps ago can be read off the state? The share of its
-# variance that a linear regression from the state explains. Once it has learned, it
-# is near 1 up to echo_step, and near 0 for what is older.
+# How much of the input so many steps ago can be read off the state? A linear probe
+# tells: the share of its variance that a regression explains, R2. Once it has learned,
+# that is near 1 up to echo_step, and near 0 for what is older.
 lags = range(echo_step + 4)
 
 
 def remembered(x, epoch_states):
-    """Return that share for each of the lags, told of the last states of an epoch.
+    """Return R2 for each lag; half of the last 300 steps are fitted to, half tell.
 
-    x: [batch_size, at least steps]; epoch_states: [steps, batch_size, state_size], from
-    the epoch's first on. Half of the last 300 steps are fitted to, the others tell.
+    x: [batch_size, row_length]; epoch_states: [steps so far, batch_size, state_size].
     """
     last = len(epoch_states)
     first = max(lags[-1], last - 300)
@@ -317,7 +307,6 @@ for batch_series_idx in range(5):
         for color, label in [("blue", "input"), ("red", "echo to learn"),
                              ("green", "echo of the network")]])
 
-# Wide enough to show where the inputs of the first echoes would be.
 axes["lens"].set(title="Which inputs an echo hangs on", xlabel="input of time step",
                  ylabel="echo of time step",
                  xlim=(-echo_step, truncated_backprop_length))
@@ -343,8 +332,7 @@ picture.figure.legend(
 
 def plot(loss_list, predictions_series, batchX, batchY, gradients, shares):
     epoch_idx, batch_idx = divmod(len(loss_list) - 1, num_batches)
-    # [truncated_backprop_length, batch_size]
-    single_output_series = np.argmax(predictions_series, axis=2)
+    single_output_series = np.argmax(predictions_series, axis=2)  # [step, series]
     num_right = np.sum(single_output_series == batchY.T)
     picture.figure.suptitle(
         f"Epoch {epoch_idx}, batch {batch_idx}: {num_right} of {batchY.size} echoes"
@@ -365,8 +353,8 @@ def plot(loss_list, predictions_series, batchX, batchY, gradients, shares):
 
 # %% Running a training session
 # Each run learns from a batch and returns the state, which the next run is fed: so
-# memory goes on where gradients end. The first loss is near ln 2, a guess. Step 0 of
-# each epoch costs more again: rows 2 to 5 begin with echoes of bits not seen.
+# memory goes on where gradients end. The first batch of each epoch costs more again:
+# rows 2 to 5 begin with echoes of bits not seen.
 
 # One thread: operations this small take less time than handing them to another does.
 config = tf.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1)
@@ -383,7 +371,7 @@ with picture:
         tqdm.write(f"New data, epoch {epoch_idx}")
 
         for batch_idx in range(num_batches):
-            start_idx = batch_idx * truncated_backprop_length
+            start_idx = batch_idx * truncated_backprop_length  # the window slides on
             end_idx = start_idx + truncated_backprop_length
             batchX = x[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
             batchY = y[:, start_idx:end_idx]  # [batch_size, truncated_backprop_length]
@@ -407,9 +395,9 @@ with picture:
                 writer.add_summary(tf.Summary(value=[point]), len(loss_list))
             if batch_idx % 100 == 0:
                 tqdm.write(f"Step {batch_idx} Loss {_total_loss:.6f}")
-            # In slow motion until it has learned, for 300 batches at most.
-            is_learning = len(loss_list) <= 300 and np.mean(loss_list[-10:]) > 0.02
+            # In slow motion, each second batch, until it has learned or 300 are over.
+            is_slow = len(loss_list) <= 300 and np.mean(loss_list[-10:]) > 0.02
             is_last = len(loss_list) == num_epochs * num_batches
-            if picture.is_due(is_learning and batch_idx % 2 == 0) or is_last:
+            if picture.is_due(is_slow and batch_idx % 2 == 0) or is_last:
                 plot(loss_list, _predictions_series, batchX, batchY,
                      hangs_on(feed_dict), remembered(x, epoch_states))

@@ -1,11 +1,8 @@
 """char_rnn.py against numpy, finite differences and counting, and as it is run."""
 import collections
 import contextlib
-import glob
-import gzip
 import hashlib
 import io
-import json
 import os
 import random
 import re
@@ -18,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, is_whole_png, numpy_cell
+from conftest import ROOT, is_whole_png, leave_out_the_slow_parts, numpy_cell
 
 SCRIPT = os.path.join(ROOT, "char_rnn.py")
 WORDS = ["cafe ", "had\n", "beg ", "dead\n", "abc "]
@@ -37,8 +34,7 @@ def text(tmp_path):
 def trained(tmp_path_factory):
     """Return a function that runs a tiny network once; it returns the run's names.
 
-    out: what it printed; home: where it ran. Unless flags say else, it learns so
-    little that the weights of the end are those of the beginning.
+    Unless flags say else, it learns so little that the weights stay as they begin.
     """
     runs = {}
 
@@ -50,7 +46,7 @@ def trained(tmp_path_factory):
                     f.write(TEXT)
                 words = "--learning_rate 1e-9 --max_gradient_norm 0.02 --model " + flags
                 patch.setattr(sys, "argv", [SCRIPT, *(TINY + words).split()])
-                patch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+                leave_out_the_slow_parts(patch)
                 with contextlib.redirect_stdout(io.StringIO()) as out:
                     names = runpy.run_path(SCRIPT)
                 runs[flags] = SimpleNamespace(
@@ -60,17 +56,14 @@ def trained(tmp_path_factory):
     return train
 
 
-# A run of three epochs, each of another third of the text, with all that draws numbers.
-LONG = ("lstm --num_epochs 3 --dropout 0.3 --average_decay 0.9 --num_batches 15"
-        " --learning_rate 0.01 --decay_rate 0.5 --logdir log --prime ab")
+# A run of three epochs, with all that draws numbers.
+LONG = ("lstm --num_epochs 3 --dropout 0.3 --average_decay 0.9 --learning_rate 0.01"
+        " --decay_rate 0.5 --logdir log --prime ab")
 
 
 # --- Against the equations ---
 def equations(model, weights, X, state):
-    """Return logits [rows, steps, classes] and the state, of all layers, from numpy.
-
-    state: [layers, vectors of a layer, rows, units].
-    """
+    """Return logits [rows, steps, classes], state [layers, vectors, rows, units]."""
     weights = list(weights)
     embedding = None if model == "manual" else weights.pop(0)
     W_softmax, b_softmax = weights[-2:]
@@ -116,32 +109,7 @@ def gradients(run, feed):
 
 @each_network
 def test_losses_states_and_gradients_are_those_of_the_equations(trained, model):
-    """Gradients by finite differences, from a state that is not zeros."""
-    run = trained(model)
-    weights, rows = values(run), np.random.RandomState(0).randint(10, size=(3, 13))
-    losses, state = run.read(rows)
-    logits, known = equations(model, weights, rows[:, :-1], zero_state(model))
-    np.testing.assert_allclose(losses, cross_entropies(logits, rows[:, 1:]), atol=1e-5)
-    flat = np.array(run.tf.nest.flatten(state)).reshape(known.shape)
-    np.testing.assert_allclose(flat, known, atol=1e-5)
-
-    X, y = np.random.RandomState(1).randint(10, size=(2, 3, 4))
-    feed = dict(zip(run.tf.nest.flatten(run.initial_state), known.reshape(-1, 3, 5)))
-    feed.update({run.X: X, run.y: y})
-    found = gradients(run, feed)
-    for which, w in enumerate(weights):
-        for idx in np.random.RandomState(which).choice(w.size, 3, replace=False):
-            slope = 0
-            for way in (1e-5, -1e-5):
-                w.flat[idx] += way
-                logits, _ = equations(model, weights, X, known)
-                slope += cross_entropies(logits, y).mean() / way
-                w.flat[idx] -= way
-            assert np.ravel(found[which])[idx] == pytest.approx(slope / 2, abs=1e-5)
-
-
-@each_network
-def test_the_state_is_carried_in_training_and_what_is_printed_is_so(trained, model):
+    """The state is carried on in training; gradients are by finite differences."""
     run = trained(model)
     weights, state, known = values(run), zero_state(model), []
     for X, y in run.batches:
@@ -153,10 +121,21 @@ def test_the_state_is_carried_in_training_and_what_is_printed_is_so(trained, mod
     logits, _ = equations(model, weights, ids[:, :-1], zero_state(model, rows=1))
     validation = cross_entropies(logits, ids[:, 1:]).mean()
     assert run.validation_loss == pytest.approx(validation, abs=1e-5)
-    told = re.findall(r"Epoch  1  training (\S+) nats  validation (\S+) nats", run.out)
-    assert told == [(f"{np.mean(run.loss_list):.4f}", f"{run.validation_loss:.4f}")]
-    for name, loss in run.baselines.items():
-        assert f"{name:18}{loss:.4f} nats" in run.out
+    assert (f"Epoch  1  training {np.mean(run.loss_list):.4f} nats  validation"
+            f" {run.validation_loss:.4f} nats\n") in run.out
+
+    X, y = np.random.RandomState(1).randint(10, size=(2, 3, 4))
+    feed = dict(zip(run.tf.nest.flatten(run.initial_state), state.reshape(-1, 3, 5)))
+    found = gradients(run, {**feed, run.X: X, run.y: y})
+    for which, w in enumerate(weights):
+        for idx in np.random.RandomState(which).choice(w.size, 3, replace=False):
+            slope = 0
+            for way in (1e-5, -1e-5):
+                w.flat[idx] += way
+                logits, _ = equations(model, weights, X, state)
+                slope += cross_entropies(logits, y).mean() / way
+                w.flat[idx] -= way
+            assert np.ravel(found[which])[idx] == pytest.approx(slope / 2, abs=1e-5)
 
 
 def test_training_is_adam_with_gradients_cut_to_a_norm(trained):
@@ -185,10 +164,12 @@ def test_training_is_adam_with_gradients_cut_to_a_norm(trained):
 
 # --- Writing and scoring ---
 @each_network
-def test_the_prime_is_read_and_at_temperature_0_the_likeliest_written(trained, model):
+def test_the_prime_is_read_the_likeliest_written_and_all_is_scored_as_one_row(
+        trained, model):
+    """At temperature 0, with weights that remember more and let the likeliest lead."""
     run = trained(model)
     before, state = values(run), zero_state(model, rows=1)
-    weights = [3 * w for w in before]  # so that the likeliest leads
+    weights = [2 * w for w in before]
     load(run, weights)
     chars = [run.vocabulary.index(char) for char in "bca"]
     for i in range(2 + 60):
@@ -196,9 +177,11 @@ def test_the_prime_is_read_and_at_temperature_0_the_likeliest_written(trained, m
         if i >= 2:
             chars.append(logits[0, 0].argmax())
     known = "".join(run.vocabulary[idx] for idx in chars)
-    operations = len(run.sess.graph.get_operations())
     assert run.sample(60, "bca", 0) == known
-    assert len(run.sess.graph.get_operations()) == operations  # no new ones
+
+    ids = np.random.RandomState(0).randint(10, size=3300)  # cut into four rows
+    single_row, _ = run.read(np.append(ids, 0)[np.newaxis])
+    assert run.score(ids) == pytest.approx(single_row[0, :3299].mean(dtype=float), 1e-7)
     load(run, before)
 
 
@@ -217,28 +200,14 @@ def test_characters_are_drawn_as_often_as_softmax_says(trained):
     load(run, before)
 
 
-@pytest.mark.parametrize("length", [2, 5, 43, 3300])  # the last one in four rows
-def test_the_score_is_that_of_a_single_row(trained, length):
-    run = trained("lstm")
-    before = values(run)
-    load(run, [2 * w for w in before])  # so that it remembers more
-    ids = np.random.RandomState(length).randint(10, size=length)
-    single_row, _ = run.read(np.append(ids, [0] * (-(length - 1) % 4))[np.newaxis])
-    assert run.score(ids) == pytest.approx(
-        single_row[0, : length - 1].mean(dtype=float), abs=1e-8)
-    load(run, before)
-
-
 # --- The text ---
 def test_windows_tile_the_text_and_counting_counts_it(trained):
     run = trained("gru")
-    for parts in 1, 3:
-        batches = [batch for part in range(parts)
-                   for batch in run.generate_batch(np.arange(101), part, parts)]
-        X = np.hstack([X for X, _ in batches])  # 3 rows of 33
-        assert X.shape == (3, 32)
-        np.testing.assert_array_equal(X, [np.arange(i, i + 32) for i in (0, 33, 66)])
-        np.testing.assert_array_equal(np.hstack([y for _, y in batches]), X + 1)
+    batches = list(run.generate_batch(np.arange(101)))  # 3 rows of 33
+    assert {X.shape for X, _ in batches} == {(3, 4)}
+    X = np.hstack([X for X, _ in batches])
+    np.testing.assert_array_equal(X, [np.arange(i, i + 32) for i in (0, 33, 66)])
+    np.testing.assert_array_equal(np.hstack([y for _, y in batches]), X + 1)
 
     first, last = TEXT[:540], TEXT[540:]
     ones = collections.Counter(first[:-1])
@@ -250,8 +219,9 @@ def test_windows_tile_the_text_and_counting_counts_it(trained):
     assert run.baselines == pytest.approx(known)
     legend = [each.get_text() for each in run.axes.get_legend().get_texts()]
     assert legend[2:] == [f"{name}: {loss:.2f}" for name, loss in known.items()]
-    for line, loss in zip(run.axes.lines[2:], known.values()):
+    for line, (name, loss) in zip(run.axes.lines[2:], known.items()):
         assert line.get_ydata()[0] == pytest.approx(loss)
+        assert f"{name:18}{loss:.4f} nats" in run.out
     X, y = re.findall(r"^The first [Xy] begins with (.+): ([\d ]+)$", run.out, re.M)
     for (told, ids), expected in [(X, TEXT[:4]), (y, TEXT[1:5])]:
         assert told == repr(expected)
@@ -260,9 +230,9 @@ def test_windows_tile_the_text_and_counting_counts_it(trained):
 
 def test_the_picture_shows_the_curves_and_what_it_writes(trained):
     run = trained("gru")
-    for line, name in (run.training_line, "training"), (run.validation_line,
-                                                        "validation"):
-        np.testing.assert_array_equal(np.transpose(line.get_data()), run.curves[name])
+    for line, curve in zip(run.axes.lines, run.curves.values()):
+        np.testing.assert_array_equal(np.transpose(line.get_data()), curve)
+    assert [line.get_label() for line in run.axes.lines[:2]] == list(run.curves)
     texts = run.picture.figure.texts
     for temperature, page in run.pages.items():
         title = texts[texts.index(page) - 1].get_text()
@@ -295,32 +265,16 @@ def test_shakespeare_is_downloaded_once_and_then_used_where_it_lies(
     capsys.readouterr()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)  # a folder of others
     told = refused(str(tmp_path / "script.py"), flags)
-    assert "the vocabulary has no 'Ω'" in told
-    assert asked == ["/input.txt"]
+    assert "the vocabulary has no 'Ω'" in told and asked == ["/input.txt"]
     os.rename("served", "moved")
     shutil.rmtree("data")
-    told = capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit, match="2"):
         run(str(tmp_path / "script.py"), flags)
     err = capsys.readouterr().err
-    assert ended.value.code == 2 and url in err and err.count("\n") == 1
+    assert url in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("content, words", [
-    (TEXT.replace("a", "ä").encode("latin-1"), "codec can't decode"),
-    (gzip.compress(TEXT.encode()), "codec can't decode"),
-    (b"", "0 characters are too few"), (b"abc\n", "4 characters are too few"),
-    (None, "[Errno 2] No such file"),
-], ids=["Latin-1", "gzip", "empty", "short", "missing"])
-def test_a_text_that_cannot_be_read_gets_one_line(content, words, refused, tmp_path):
-    if content is not None:
-        (tmp_path / "bad").write_bytes(content)
-    told = refused("char_rnn.py", "--data bad")
-    assert "--data bad" in told and words in told
-
-
-def test_a_users_text_is_no_markup_and_signs_the_font_lacks_do_not_warn(
-        run, tmp_path, capsys):
+def test_a_users_text_is_no_markup_and_signs_the_font_lacks_do_not_warn(run, tmp_path):
     letters = "$a$ $$ \\x_ 中文字符 שלום 🙂\r\n"
     (tmp_path / "text.txt").write_bytes(b"\xef\xbb\xbf" + (letters * 40).encode())
     with warnings.catch_warnings(record=True) as warned:
@@ -340,7 +294,6 @@ def test_dropout_hides_its_part_in_training_only(trained):
     sess, tf = run.sess, run.tf
     with sess.graph.as_default():
         x = tf.constant(np.random.RandomState(0).normal(size=(4000, 5)), tf.float32)
-        assert len(run.learning_cells) == len(run.cells) == 2
         pairs = [(hiding(x, cell.zero_state(4000, tf.float32))[0],
                   cell(x, cell.zero_state(4000, tf.float32))[0])
                  for hiding, cell in zip(run.learning_cells, run.cells)]
@@ -348,8 +301,8 @@ def test_dropout_hides_its_part_in_training_only(trained):
         assert np.mean(hidden == 0) == pytest.approx(0.3, abs=0.015)  # 4.6 deviations
         kept = hidden != 0
         np.testing.assert_allclose(hidden[kept], whole[kept] / 0.7, rtol=1e-5)
-    keys = [each[2] for each in sess.run([g.state for g in run.generators])]
-    assert len(set(keys)) == 2  # each layer draws its own
+    keys = {each[2] for each in sess.run([g.state for g in run.generators])}
+    assert len(keys) == 2  # each layer draws its own
 
     X = np.random.RandomState(0).randint(10, size=(3, 4))
     steps = sess.run(run.outputs, {run.X: X, run.dropout_rate: 0.3}).swapaxes(0, 1) == 0
@@ -358,15 +311,21 @@ def test_dropout_hides_its_part_in_training_only(trained):
     assert run.score(X[0]) == run.score(X[0])
 
 
-def test_averages_of_the_weights_are_validated_and_saved_as_the_best(
+def test_each_epoch_has_its_rate_and_cut_and_averages_are_validated_and_the_best(
         trained, monkeypatch):
     run = trained(LONG)
     monkeypatch.chdir(run.home)
+    assert run.rate == 0.01 * 0.5**2 and run.cut > 0 and len(run.batches) == 44
+    read = np.hstack([X for X, _ in run.batches])
+    np.testing.assert_array_equal(read[0], run.training[run.cut :][: 44 * 4])
+    assert run.curves["validation"][-1] == [3, run.validation_loss]
+    assert run.curves["training"][-1] == [3, np.mean(run.loss_list[-20:])]
+    assert run.validation_loss < run.baselines["single characters"]
+
     run.restore("newest", 3)
     before, averages = values(run), run.sess.run(run.averages)
     assert not np.allclose(before[0], averages[0], atol=1e-3)
-    X, y = run.batches[0]
-    run.step(X, y, None, 0.1)
+    run.step(*run.batches[0], None, 0.1)
     for w, average, found in zip(before, averages, run.sess.run(run.averages)):
         np.testing.assert_allclose(found, 0.9 * average + 0.1 * w, atol=1e-3)
     run.restore("best", run.best()[0])
@@ -375,74 +334,29 @@ def test_averages_of_the_weights_are_validated_and_saved_as_the_best(
     assert run.score(run.validation) == pytest.approx(run.best()[1], abs=1e-9)
 
 
-def test_rates_curves_and_the_parts_of_a_text(trained):
-    run = trained(LONG)
-    assert (run.parts, run.rate) == (3, 0.01 * 0.5**2)
-    assert len(run.batches) == 15 and ". An epoch reads 14 of 44 batches" in run.out
-    read = np.hstack([X for X, _ in run.batches])  # of the last third of each row
-    row = run.training[run.cut :][: 540 - 4][: 178]
-    np.testing.assert_array_equal(read[0], row[29 * 4 : 44 * 4])
-    assert run.curves["validation"][-1] == [3, run.validation_loss]
-    assert run.curves["training"][-1] == [3, np.mean(run.loss_list[-20:])]
-
-
-def test_what_is_not_finite_is_not_saved(run, tmp_path):
-    """An epoch is one batch: its loss is finite, the weights after it are not."""
-    (tmp_path / "text.txt").write_text(TEXT * 3)
-    flags = " --batch_size 10 --num_steps 140 --learning_rate 1e38"
-    with pytest.raises(SystemExit, match="try a smaller --learning_rate"):
-        run("char_rnn.py", TINY + flags)
-    assert not glob.glob("char_rnn_1/settings.json")
-
-
-def test_it_learns_from_the_manual(run, tmp_path):
-    """The worst of 5 seeds on both TensorFlows, and 0.08; single characters: 3.2."""
-    import pydoc_data.topics
-
-    text = "\n".join(pydoc_data.topics.topics.values())[:100000]
-    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
-    flags = "--num_hidden_units 64 --batch_size 20 --num_steps 20"
-    flags += " --data text.txt --plot p.png --num_epochs 1"
-    assert run("char_rnn.py", flags).validation_loss < 2.74
-
-
 # --- Checkpoints ---
-class Killed(BaseException):
-    """Raised where a kill would end the process."""
-
-
 def test_killed_while_it_saves_it_goes_on_as_if_it_had_never_stopped(
         trained, run, tmp_path, monkeypatch, capsys):
-    """In the second epoch, at six moments; with dropout and averages, bit for bit."""
+    """In the second epoch, at three moments; with dropout and averages, bit for bit."""
     whole = trained(LONG)
-    tf, save, replace = whole.tf, whole.tf.train.Saver.save, os.replace
+    saver = whole.tf.train.Saver
 
-    def die(*_, **__):
-        raise Killed
+    def killed_before(*_, **__):
+        raise SystemExit("killed")
 
-    def die_after_newest(saver, sess, path, *args, **kwargs):
-        save(saver, sess, path, *args, **kwargs)
-        raise Killed
+    def killed_after(function):
+        def call(*args, **kwargs):
+            function(*args, **kwargs)
+            killed_before()
+        return call
 
-    def die_at_best(saver, sess, path, *args, **kwargs):
-        if path.endswith("best"):
-            raise Killed
-        save(saver, sess, path, *args, **kwargs)
-
-    def half(settings, f):
-        f.write(json.dumps(settings)[:99])
-        raise Killed
-
-    flags = TINY + "--max_gradient_norm 0.02 --model " + LONG
-    run("char_rnn.py", flags + " --num_epochs 1")
-    for target, name, killer in [
-            (tf.train.Saver, "save", die), (tf.train.Saver, "save", die_after_newest),
-            (tf.train.Saver, "save", die_at_best), (json, "dump", half),
-            (os, "replace", die), (os, "replace", lambda *a: (replace(*a), die()))]:
-        with monkeypatch.context() as patch:
-            patch.setattr(target, name, killer)
-            with pytest.raises(Killed):
-                run("char_rnn.py", "--resume --num_epochs 3 --plot p.png")
+    run("char_rnn.py", f"{TINY} --max_gradient_norm 0.02 --model {LONG} --num_epochs 1")
+    for where, name, killed in [(saver, "save", killed_after(saver.save)),
+                                (os, "replace", killed_before),
+                                (os, "replace", killed_after(os.replace))]:
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match="killed"):
+            patch.setattr(where, name, killed)
+            run("char_rnn.py", "--resume --num_epochs 3 --plot p.png")
     parts = run("char_rnn.py", "--resume --num_epochs 3 --plot p.png")
     assert parts.first_epoch == 2 and parts.checkpoint_dir == "char_rnn_1"
     assert parts.curves == whole.curves
@@ -455,9 +369,7 @@ def test_killed_while_it_saves_it_goes_on_as_if_it_had_never_stopped(
     capsys.readouterr()
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--sample 300 --temperature 0.5 --checkpoint_dir moved")
-    out = capsys.readouterr().out
-    assert len(out) == 1 + 1 + 300 + 1
-    assert out == whole.sample(300, "ab", 0.5, seed=1) + "\n"
+    assert capsys.readouterr().out == whole.sample(300, "ab", 0.5, seed=1) + "\n"
 
 
 def test_ctrl_c_says_what_is_kept_and_the_session_holds_the_best(
@@ -477,8 +389,7 @@ def test_ctrl_c_says_what_is_kept_and_the_session_holds_the_best(
     monkeypatch.setattr(tf.Session, "run", interrupted)
     flags = TINY + "--num_epochs 4 --decay_rate 400 --model manual"
     run("char_rnn.py", flags)
-    told = "No network is kept: the first epoch has not ended\n"
-    assert capsys.readouterr().out.endswith(told)
+    assert "No network is kept: the first epoch has not" in capsys.readouterr().out
     assert os.listdir(".") == ["text.txt"]
 
     names = run("char_rnn.py", flags)
@@ -490,57 +401,31 @@ def test_ctrl_c_says_what_is_kept_and_the_session_holds_the_best(
     assert names.score(names.validation) == pytest.approx(losses[0], abs=1e-9)
     with pytest.raises(SystemExit):
         run("char_rnn.py", "--sample 500")
-    written = capsys.readouterr().out
-    assert out.endswith("  | " + written[:-1].replace("\n", "\n  | ") + "\n")
+    written = capsys.readouterr().out[:-1]
+    assert out.endswith("  | " + written.replace("\n", "\n  | ") + "\n")
 
 
-def test_each_run_has_a_folder_and_what_is_wrong_with_one_gets_a_line(
-        run, refused, tmp_path):
-    assert "this folder holds no saved run: " in refused("char_rnn.py", "--sample 9")
+def test_each_run_has_a_folder_and_what_is_wrong_gets_one_line(run, refused, tmp_path):
+    (tmp_path / "latin").write_bytes(TEXT.replace("a", "ä").encode("latin-1"))
+    (tmp_path / "short").write_text("abc\n")
+    for flags, words in [("--data latin", "--data latin: 'utf-8' codec can't decode"),
+                         ("--data short", "4 characters are too few for --batch_size"),
+                         ("--data away", "--data away: [Errno 2] No such file"),
+                         ("--sample 9", "this folder holds no saved run")]:
+        assert words in refused("char_rnn.py", flags)
     run("char_rnn.py", TINY)
-    assert run("char_rnn.py", TINY + "--seed 2").checkpoint_dir == "char_rnn_2"
+    os.mkdir("char_rnn_2")  # by another run, which has just begun
+    assert run("char_rnn.py", TINY + "--seed 2").checkpoint_dir == "char_rnn_3"
     shutil.copytree("char_rnn_1", "char_rnn_cluster")
     os.utime("char_rnn_cluster/settings.json", (2**31, 2**31))  # another script's
-    (tmp_path / "other.txt").write_text("xyzΩ" * 999, encoding="utf-8")
-    with open("char_rnn_1/settings.json") as f:
-        settings = f.read()
-    for folder, name, content in [("half", "settings.json", settings[:50]),
-                                  ("damaged", "best-1.index", "half"),
-                                  ("empty", "notes.txt", "mine")]:
-        if folder == "empty":
-            os.mkdir(folder)
-        else:
-            shutil.copytree("char_rnn_1", folder)
-        (tmp_path / folder / name).write_text(content)
-    shutil.copytree("char_rnn_1", "lost")
-    for file in glob.glob("lost/newest-1.*"):
-        os.remove(file)
     for flags, words in [
-        ("--sample 9 --num_hidden_units 6", "char_rnn_2 has --num_hidden_units 5"),
-        ("--resume --model lstm", "char_rnn_2 has --model gru"),
+        ("--sample 9 --num_hidden_units 6", "char_rnn_3 has --num_hidden_units 5"),
+        ("--resume --data short", "char_rnn_3 has --data text.txt"),
         ("--resume", "1 epochs are done: give more as --num_epochs"),
         ("--sample 9 --prime abZ", "the vocabulary has no 'Z'"),
-        ("--resume --data other.txt", "the vocabulary has no 'xyzΩ'"),
         (TINY + "--checkpoint_dir char_rnn_1", "char_rnn_1 holds a run: --resume"),
-        ("--sample 9 --checkpoint_dir empty", "empty holds no saved run: [Errno 2]"),
-        ("--sample 9 --checkpoint_dir half", "half holds no saved run: Unterminated"),
-        ("--sample 9 --checkpoint_dir damaged", "damaged/best-1 cannot be loaded: "),
-        ("--resume --num_epochs 2 --checkpoint_dir lost", "lost/newest-1 cannot be lo"),
+        ("--sample 9 --checkpoint_dir char_rnn_2", "char_rnn_2 holds no saved run"),
     ]:
         assert words in refused("char_rnn.py", flags)
-    names = run("char_rnn.py", TINY + "--checkpoint_dir empty --model manual")
-    assert names.checkpoint_dir == "empty" and os.path.exists("empty/settings.json")
-
-
-def test_a_run_goes_on_with_another_text_in_a_folder_of_its_own(run, tmp_path):
-    first = run("char_rnn.py", TINY + "--num_epochs 2 --learning_rate 0.05")
-    before = {path: os.path.getmtime(path) for path in glob.glob("char_rnn_1/*")}
-    (tmp_path / "other.txt").write_text(TEXT[300:] + TEXT[:300])
-    names = run("char_rnn.py", "--resume --plot p.png --data other.txt --num_epochs 1")
-    assert {path: os.path.getmtime(path) for path in before} == before
-    assert (names.checkpoint_dir, names.vocabulary) == ("char_rnn_2", first.vocabulary)
-    assert [epoch for epoch, _ in names.curves["validation"]] == [1]
-    first.restore("newest", 2)
-    X, y = names.batches[0]
-    known, _ = first.read(np.hstack([X, y[:, -1:]]))
-    assert names.loss_list[0] == pytest.approx(known.mean(), abs=1e-6)
+    names = run("char_rnn.py", TINY + "--checkpoint_dir new --model manual")
+    assert names.checkpoint_dir == "new" and os.path.exists("new/settings.json")

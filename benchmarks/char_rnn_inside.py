@@ -32,12 +32,14 @@ parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
 chosen, run = one.parse(parser)
 
 if run:
-    (_, follows), (_, remembers) = run["found"][:2]
+    (_, follows), (_, remembers) = run["found"]
     correlation = re.findall(r"correlation -?([\d.]+)", follows)
     left = re.findall(r"remembers: ([\d.]+)", remembers)
-    by_letter = [run["costs"][run["letter_of_word"] == i].mean() for i in LETTERS]
-    print("found:", *correlation, *left, *run["by_lag"][LAGS],
-          *run["by_read"][np.subtract(READ, 1)], *by_letter)
+    by_letter = [run["piece_losses"][run["letter_of_word"] == i].mean()
+                 for i in LETTERS]
+    by_read = run["short_losses"].mean(axis=0)
+    print("found:", *correlation, *left, *run["looks_back"][LAGS],
+          *by_read[np.subtract(READ, 1)], *by_letter)
     sys.exit()
 
 

@@ -1,6 +1,4 @@
 """char_rnn_inside.py: what a saved run of char_rnn.py has learned."""
-import json
-import math
 import os
 import random
 import re
@@ -13,156 +11,111 @@ import numpy as np
 import pytest
 from conftest import ROOT, is_whole_png, leave_out_the_slow_parts, numpy_cell
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
 
 WORDS = ["ab ", '"cd ef" ', "no ", "the\n", "天地玄黃", "שלום ", "e\u0301", "😀", "\t",
          "_$x$ "]
-TEXT = "".join(random.Random(1).choices(WORDS, k=1600))
-FLAGS = ("--num_epochs 2 --batch_size 4 --num_steps 10 --num_hidden_units 12"
-         " --num_batches 90 --learning_rate 0.01 --plot p.png --model ")
+TEXT = "".join(random.Random(1).choices(WORDS, k=6000))
+FLAGS = ("--num_epochs 2 --batch_size 40 --num_steps 10 --num_hidden_units 12"
+         " --learning_rate 0.01 --data text.txt --checkpoint_dir run --plot p.png ")
 MORE = {"gru": " --dropout 0.5 --average_decay 0.9"}  # neither is to be seen inside
 
 
-def run_in(folder, script, words):
-    """Run a script in a folder, without the slow parts; return its names."""
-    with pytest.MonkeyPatch.context() as patch:
-        leave_out_the_slow_parts(patch)
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [script, *map(str, words)])
-        return SimpleNamespace(**runpy.run_path(os.path.join(ROOT, script)))
-
-
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """Return a function that returns the folder run of a model; text.txt is beside."""
-    folders = {}
-
-    def train(model):
-        if model not in folders:
-            folders[model] = folder = tmp_path_factory.mktemp(model)
-            (folder / "text.txt").write_bytes(TEXT.encode())
-            flags = (FLAGS + model + MORE.get(model, "")).split()
-            run_in(folder, "char_rnn.py", ["--data", folder / "text.txt",
-                                           "--checkpoint_dir", folder / "run", *flags])
-        return folders[model] / "run"
-
-    return train
-
-
-@pytest.fixture(scope="module")
-def seen(trained):
-    """Return a function that returns the names when a model has read the text."""
+def runs(tmp_path_factory):
+    """Return by model the folder of its run, and the names when it was looked into."""
     found = {}
-
-    def see(model="gru"):
-        if model not in found:
-            found[model] = run_in(trained(model).parent, "char_rnn_inside.py", [
-                "--checkpoint_dir", "run", "--text", "text.txt"])
-        return found[model]
-
-    return see
+    for model in ["manual", "gru", "lstm"]:
+        folder = tmp_path_factory.mktemp(model)
+        (folder / "text.txt").write_bytes(TEXT.encode())
+        with pytest.MonkeyPatch.context() as patch:
+            leave_out_the_slow_parts(patch)
+            patch.chdir(folder)
+            for script, flags in [
+                    ("char_rnn.py", f"{FLAGS} --model {model} {MORE.get(model, '')}"),
+                    ("char_rnn_inside.py", "--checkpoint_dir run")]:
+                patch.setattr(sys, "argv", [script, *flags.split()])
+                names = runpy.run_path(os.path.join(ROOT, script))
+        found[model] = folder / "run", SimpleNamespace(**names)
+    return found
 
 
 @pytest.fixture
-def look(run, trained, tmp_path):
+def look(run, runs, tmp_path):
     """Return a function that lets a model read a text; it returns the names."""
-    def look_inside(model, text, flags=()):
+    def look_inside(model, text, *flags):
         (tmp_path / "new.txt").write_bytes(text.encode())
-        words = ["--checkpoint_dir", str(trained(model)), "--text", "new.txt", *flags]
+        words = ["--checkpoint_dir", str(runs[model][0]), "--text", "new.txt", *flags]
         return run("char_rnn_inside.py", words)
 
     return look_inside
 
 
-def read_plainly(names, chars, fetches):
-    """Return the fetches of each window of a single row, the state carried."""
-    state, found = None, []
-    for start in range(0, len(chars) - 1, names.num_steps):
-        window = chars[start : start + names.num_steps + 1]
-        feed = {names.X: [window[:-1]], names.y: [window[1:]]}
-        if state is not None:
-            feed.update(zip(names.initial_state, state))
-        values, state = names.sess.run([fetches, names.final_state], feed)
-        found.append(values)
-    return found
-
-
-def padded(names, chars):
-    """Return the characters, and so many more that the windows are whole."""
-    steps = math.ceil((len(chars) - 1) / names.num_steps) * names.num_steps
-    return np.concatenate([chars, np.zeros(steps + 1 - len(chars), int)])
-
-
-def numpy_losses(names, chars):
-    """Return the losses of a single row by the equations of two layers of GRU."""
+def read_by_numpy(names, chars):
+    """Return outputs, logits and losses of a row by the equations of two GRU layers."""
     with names.sess.graph.as_default():
         weights = names.sess.run(names.tf.trainable_variables())
     embedding, *cells, W, b = [np.array(w, float) for w in weights]
-    states, losses = [[np.zeros((1, 12))], [np.zeros((1, 12))]], []
-    for char, following in zip(chars, chars[1:]):
+    states, outputs = [[np.zeros((1, 12))], [np.zeros((1, 12))]], []
+    for char in chars[:-1]:
         x = embedding[[char]]
         for layer in range(2):
             x = numpy_cell("gru", cells[4 * layer : 4 * layer + 4], x, states[layer])[0]
             states[layer] = [x]
-        logits = (x @ W + b)[0]
-        losses.append(np.log(np.exp(logits).sum()) - logits[following])
-    return np.array(losses)
+        outputs.append(x[0])
+    logits = np.array(outputs) @ W + b
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[range(len(logits)), chars[1:]]
+    return np.array(outputs), logits, losses
 
 
 # --- The score ---
-@pytest.mark.parametrize("length", [60, 1000, 1007, 2600])
+@pytest.mark.parametrize("length", [60, 2607])
 def test_a_score_is_that_of_a_single_row_by_the_equations(look, capsys, length):
     """Without dropout, with averages; in one row, or in several."""
-    names = look("gru", TEXT[5 : 5 + length])
-    nats = numpy_losses(names, names.ids).mean()
+    names = look("gru", TEXT[5 : 5 + length], "--pattern", "zz$ $")
+    nats = read_by_numpy(names, names.text_ids)[2].mean()
     assert names.nats == pytest.approx(nats, abs=2e-6)
-    told = re.findall(r"best-\d: (.+) nats .+, (.+) bits, perplexity (.+)\n",
-                      capsys.readouterr().out)[0]
-    assert [float(number) for number in told] == pytest.approx(
+    told = capsys.readouterr().out
+    numbers = re.findall(r"best-\d: (.+) nats .+, (.+) bits, perplexity (.+)\n", told)
+    assert [float(number) for number in numbers[0]] == pytest.approx(
         [nats, nats / np.log(2), np.exp(nats)], abs=2e-3)
+    assert f"The lens, 8 characters back: {names.looks_back[8]:.2g}\n" in told
+    assert "follows zz$ $, correlation 0.00\n" in told  # it matches nothing
 
 
-@pytest.mark.parametrize("model", ["manual", "gru", "lstm"])
-def test_a_score_is_the_loss_that_was_validated(run, trained, model):
-    """Also where a part of a long text was enough to validate with."""
-    names = run("char_rnn_inside.py", ["--checkpoint_dir", str(trained(model))])
-    assert names.text == TEXT[len(TEXT) * 9 // 10 :][: 10 * 4 * 10 + 1]
-    curve = names.saved["curves"]["validation"]
-    assert names.nats == pytest.approx(min(loss for _, loss in curve), abs=2e-6)
-
-
-def test_it_learns_from_each_window_once_that_is_scored(look, trained):
-    folder = trained("lstm")
+def test_it_learns_from_each_window_once_that_is_scored(look, runs, capsys):
+    folder = runs["lstm"][0]
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    names = look("lstm", TEXT[:1207], ["--learning_rate", "0.01"])
+    names = look("lstm", TEXT[:1207], "--learning_rate", "0.01")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    learned = names.nats
+    assert "best-2, learning on: " in capsys.readouterr().out
 
-    names.saver.restore(names.sess, names.path)
-    chars, state, losses = padded(names, names.ids), None, []
+    chars, losses = np.append(names.text_ids, [0] * 4), []
+    state = names.sess.run(names.initial_state, {names.X: [chars[:10]]})  # zeros
     for start in range(0, 1206, 10):
         feed = {names.X: [chars[start : start + 10]], names.lr: 0.01,
-                names.y: [chars[start + 1 : start + 11]]}
-        if state is not None:
-            feed.update(zip(names.initial_state, state))
+                names.y: [chars[start + 1 : start + 11]],
+                **dict(zip(names.initial_state, state))}
         window, state = names.sess.run([names.losses, names.final_state], feed)
         losses.extend(window[0])
         names.sess.run(names.train_step, feed)
-    # (The windows before hardly see what fills up the last one.)
-    assert learned == pytest.approx(np.mean(losses[:1206]), abs=2e-5)
-    assert len(losses) == 1210
+    assert len(losses) == 1210  # (what fills up the last window, the others do not see)
+    assert names.nats == pytest.approx(np.mean(losses[:1206]), abs=2e-5)
 
 
-# --- The lens ---
+# --- What is found ---
 @pytest.mark.parametrize("model", ["manual", "gru", "lstm"])
-def test_the_lens_is_that_of_finite_differences(seen, model):
+def test_its_score_is_what_was_validated_its_lens_that_of_finite_differences(
+        runs, model):
     """In a window that begins with the state in which the one before has ended."""
-    names = seen(model)
-    window, state = names.pieces[3, 10:20], None
+    _, names = runs[model]
+    assert names.text == TEXT[len(TEXT) * 9 // 10 :]
+    curve = names.saved["curves"]["validation"]
+    assert names.nats == pytest.approx(min(loss for _, loss in curve), abs=2e-6)
+
+    window = names.pieces[3, 10:20]
     _, state = names.read(names.pieces[3:4, :11])
-    feed = dict(zip(names.initial_state, state))
-    feed[names.X] = [window]
-    inputs = names.sess.run(names.inputs, feed)
+    feed = {**dict(zip(names.initial_state, state)), names.X: [window]}
+    pull, inputs = names.sess.run([names.pull, names.inputs], feed)
 
     def lead(moved):
         logits = names.sess.run(names.logits, {**feed, names.inputs: moved})[0, -1]
@@ -171,25 +124,20 @@ def test_the_lens_is_that_of_finite_differences(seen, model):
     second, best = np.argsort(names.sess.run(names.logits, feed)[0, -1])[-2:]
     found = []
     for t in range(10):
-        pull = names.pulls[3, 10 + t]
         step = np.zeros_like(inputs)
-        step[0, t] = pull / np.linalg.norm(pull)  # along it the slope is its length
+        step[0, t] = pull[0, t] / np.linalg.norm(pull[0, t])  # there it is steepest
         found.append((lead(inputs + 0.02 * step) - lead(inputs - 0.02 * step)) / 0.04)
-    lengths = np.linalg.norm(names.pulls[3, 10:20], axis=1)
-    np.testing.assert_allclose(found, lengths, rtol=0.02, atol=2e-4)
-
-    pulls = names.pulls.reshape(-1, 10, names.pulls.shape[2])
+    np.testing.assert_allclose(found, names.lengths[3, 10:20], rtol=0.02, atol=2e-4)
     for lag in range(10):
-        known = np.mean([np.linalg.norm(each[9 - lag]) for each in pulls])
-        assert names.by_lag[lag] == pytest.approx(known, rel=1e-5)
+        assert names.looks_back[lag] == pytest.approx(
+            names.lengths[:, 9 - lag :: 10].mean(), rel=1e-5)
 
 
-# --- Units, and what a memory and a word are worth ---
-def test_units_are_those_that_numpy_finds(seen):
-    names = seen()
+def test_units_are_those_that_numpy_finds(runs):
+    _, names = runs["gru"]
     assert names.pieces.shape == (20, 1211)
-    known = np.concatenate(read_plainly(names, names.pieces[7], names.outputs), axis=1)
-    np.testing.assert_allclose(names.units[7], known[0], atol=1e-5)
+    known = read_by_numpy(names, names.pieces[7])[0]
+    np.testing.assert_allclose(names.units[7], known, atol=1e-5)
 
     quoted, letter = [], []  # by plain loops
     for piece in names.pieces:
@@ -204,72 +152,64 @@ def test_units_are_those_that_numpy_finds(seen):
     quoted, letter = np.array(quoted), np.array(letter)[:, 2:]
     correlations = [np.corrcoef(names.units[:, :, unit].ravel(), quoted.ravel())[0, 1]
                     for unit in range(12)]
-    unit = np.argmax(np.abs(correlations))
-    assert names.found[0] == (
-        unit, f'Unit {unit} follows "[^"\\n]*", correlation {correlations[unit]:.2f}')
-
     covariances, variances = np.zeros(12), np.zeros(12)
     for piece in names.units:
         moves = piece - piece.mean(axis=0)
         covariances += np.mean(moves[8:] * moves[:-8], axis=0)
         variances += np.mean(moves**2, axis=0)
-    unit = np.argmax(covariances)
-    part = covariances[unit] / variances[unit]
-    sentence = f"Unit {unit} remembers: {part:.2f} of it is left after 8 characters"
-    assert sentence in [sentence for _, sentence in names.found] or (
-        unit == names.found[0][0])  # once is enough
-    assert len(dict(names.found)) == len(names.found)
+    first = np.argmax(np.abs(correlations))
+    second = np.argmax(np.where(np.arange(12) == first, -np.inf, covariances))
+    part = covariances[second] / variances[second]
+    assert names.found == [
+        (first, f'Unit {first} follows {names.pattern}, correlation'
+                f" {correlations[first]:.2f}"),
+        (second, f"Unit {second} remembers: {part:.2f} of it is left after 8"
+                 " characters")]
 
-    for i, cost in zip(names.letters, names.by_letter):
-        assert cost == pytest.approx(names.costs[letter == i].mean(), rel=1e-5)
-    first = [read_plainly(names, row, names.losses)[0][0]
-             for row in names.short_rows[:9]]
-    np.testing.assert_allclose(names.short_costs[:9], first, atol=1e-5)
-    np.testing.assert_allclose(names.by_read, names.short_costs.mean(axis=0))
+    for i, loss in zip(names.letters, names.by_letter):
+        assert loss == pytest.approx(names.piece_losses[letter == i].mean(), rel=1e-5)
+    known = [read_by_numpy(names, row)[2] for row in names.short_rows[:9]]
+    np.testing.assert_allclose(names.short_losses[:9], known, atol=1e-5)
 
 
 # --- The picture ---
-def signs_of(axes):
-    """Return the signs of a page by row and column."""
-    return {(int(text.get_position()[1]), int(text.get_position()[0])): text
-            for text in axes.texts}
+def page_of(names, title):
+    """Return the axes, signs by row and column, and colors of a page."""
+    (page,) = [axes for axes in names.picture.figure.axes
+               if axes.get_title("left").startswith(title)]
+    signs = {(int(text.get_position()[1]), int(text.get_position()[0])): text
+             for text in page.texts}
+    return page, signs, page.images[0].get_array()
 
 
-@pytest.mark.filterwarnings("ignore:Glyph", "ignore:Matplotlib currently")
-def test_each_sign_stands_on_its_own_column_on_the_color_of_its_unit(seen):
-    names = seen()
-    figure = names.picture.figure
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    (page,) = [axes for axes in figure.axes
-               if axes.get_title("left") == names.found[0][1]]
-    signs, colors = signs_of(page), page.images[0].get_array()
-    unit, width = names.found[0][0], page.bbox.width / 78
-    seen = set()
+def test_each_sign_stands_on_its_own_column_on_the_color_of_its_unit(runs):
+    _, names = runs["gru"]
+    renderer = FigureCanvasAgg(names.picture.figure).get_renderer()
+    (unit, title), _ = names.found
+    page, signs, colors = page_of(names, title)
+    assert names.shown > 0
+    units, width = names.units[names.shown, :, unit], page.bbox.width / 78
+    chars = set()
     for row, line in enumerate(names.lines):
         for column, place in enumerate(range(line.start, line.stop)):
             char = names.vocabulary[names.pieces[names.shown, place]]
-            seen.add(char)
-            known = names.plt.cm.RdBu_r(
-                0.5 + 0.35 * names.units[names.shown, place, unit])
+            chars.add(char)
+            known = names.plt.cm.RdBu_r(0.5 + 0.35 * units[place])
             np.testing.assert_allclose(colors[row, column], known, atol=1e-6)
-            if char != " ":
-                sign = signs[row, column]
-                assert sign.get_text() == {"\t": "→"}.get(char, char)
-                box = sign.get_window_extent(renderer)
-                left = page.bbox.x0 + column * width
-                assert left - 1 < box.x0 and box.x1 < left + width + 1, repr(char)
-                if char == "\u0301":  # its box does not tell of the circle beside it
-                    assert sign.get_size() == 4
-    assert seen >= set('"天ש😀\u0301\t$')
+            sign = signs[row, column]
+            if char not in "天地玄黃שלום\u0301😀":
+                assert sign.get_text() == {"\t": "→", "\n": "↵"}.get(char, char)
+            box = sign.get_window_extent(renderer)
+            left = page.bbox.x0 + column * width
+            assert left - 1 < box.x0 and box.x1 < left + width + 1, repr(char)
+            assert sign.get_text() != "\u0301"  # its box does not tell of its circle
+    assert chars >= set('"天ש😀\u0301\t$')
 
 
-def test_below_each_letter_stands_what_was_expected_there(seen):
-    names = seen()
-    (page,) = [axes for axes in names.picture.figure.axes
-               if axes.get_title("left").startswith("Below each letter")]
-    signs, colors = signs_of(page), page.images[0].get_array()
-    piece = names.pieces[names.shown]
-    logits = np.concatenate(read_plainly(names, piece, names.logits), axis=1)[0]
+def test_below_each_letter_stands_what_was_expected_there(runs):
+    _, names = runs["gru"]
+    page, signs, colors = page_of(names, "Below each letter")
+    logits = read_by_numpy(names, names.pieces[names.shown])[1]
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     for i, line in enumerate(names.lines[-4:]):
         for column, place in enumerate(range(line.start, line.stop)):
@@ -277,22 +217,21 @@ def test_below_each_letter_stands_what_was_expected_there(seen):
             chance = chances[place - 1, best]
             np.testing.assert_allclose(colors[4 * i + 1, column],
                                        names.plt.cm.Reds(0.7 * chance), atol=0.01)
-            sign = names.signs[best]
-            if chance > 0.051 and sign != " ":
-                assert signs[4 * i + 1, column].get_text() == sign
-    assert colors[0, 0].tolist() == list(to_rgba("white"))
+            if chance > 0.051:
+                assert signs[4 * i + 1, column].get_text() == names.signs[best]
+    assert colors[0, 0].tolist() == [1, 1, 1, 1]
 
 
 def test_it_draws_anew_as_soon_as_a_better_network_is_saved(
-        trained, start, screen, tmp_path):
+        runs, start, screen, tmp_path):
     """Ctrl-C ends it quietly, and keeps the picture."""
     folder = tmp_path / "char_rnn_1"
-    shutil.copytree(str(trained("manual")), str(folder))
+    shutil.copytree(str(runs["manual"][0]), str(folder))
+    shutil.copy(str(runs["manual"][0].parent / "text.txt"), str(tmp_path))
     better = (folder / "best").read_text()
     assert 'path: "best-2"' in better.splitlines()[0]
     (folder / "best").write_text('model_checkpoint_path: "best-1"\n')
-    (_, first), (_, second) = json.loads((folder / "settings.json").read_text())[
-        "curves"]["validation"]
+    (_, first), (_, second) = runs["manual"][1].saved["curves"]["validation"]
     process = start("char_rnn_inside.py", display=screen)
     assert f": {first:.4f} nats" in process.wait_for("char_rnn_1/best-1")
     (folder / "new").write_text(better)
@@ -305,46 +244,25 @@ def test_it_draws_anew_as_soon_as_a_better_network_is_saved(
 
 
 # --- What cannot be read ---
-def test_what_is_no_saved_run_gets_one_line(trained, refused, tmp_path):
+def test_what_is_no_saved_run_gets_one_line(runs, refused, tmp_path):
     assert "this folder holds no saved run" in refused("char_rnn_inside.py", "")
-
-    def damaged(name, content):
-        shutil.copytree(str(trained("manual")), "run")
-        if content is None:
-            (tmp_path / "run" / name).unlink()
-        else:
-            (tmp_path / "run" / name).write_bytes(content)
+    for name, content in [("settings.json", b'{"flags": {'), ("settings.json", b"{}"),
+                          ("best", b""), ("best-2.meta", b"half"),
+                          ("best-2.index", b"half")]:
+        shutil.copytree(str(runs["manual"][0]), "run")
+        (tmp_path / "run" / name).write_bytes(content)
         told = refused("char_rnn_inside.py", "--checkpoint_dir run")
-        assert "run holds no saved run: " in told
+        assert re.search("run holds no saved run: .", told)
         shutil.rmtree("run")
 
-    damaged("settings.json", b'{"flags": {')
-    damaged("settings.json", b"{}")
-    damaged("best", None)
-    damaged("best-2.meta", None)
-    damaged("best-2.meta", b"half")
-    damaged("best-2.index", b"half")
-    damaged("best-2.data-00000-of-00001", None)
 
-
-@pytest.mark.parametrize("content, told", [
-    (b"ab no the \xce\xa9 ab " * 9, "new.txt: 'Ω' is not in the vocabulary"),
-    (b"ab no the ab no th", "new.txt is too short: 18 characters"),
-    (b"\xff\xfe" * 99, "new.txt cannot be read: 'utf-8' codec can't decode"),
-    (None, "new.txt cannot be read: [Errno 2] No such file or directory")])
-def test_a_text_that_does_not_fit_gets_one_line(
-        trained, refused, tmp_path, content, told):
-    if content is not None:
+def test_a_text_that_does_not_fit_gets_one_line(runs, refused, tmp_path):
+    flags = ["--checkpoint_dir", str(runs["manual"][0]), "--text", "new.txt"]
+    told = refused("char_rnn_inside.py", flags)
+    assert "new.txt cannot be read: [Errno 2] No such file or directory" in told
+    for content, told in [
+            (b"ab no the \xce\xa9 ab " * 9, "new.txt: 'Ω' is not in the vocabulary"),
+            (b"ab no the ab no th", "new.txt is too short: 18 characters"),
+            (b"\xff\xfe" * 99, "new.txt cannot be read: 'utf-8' codec can't decode")]:
         (tmp_path / "new.txt").write_bytes(content)
-    folder = trained("manual")
-    flags = ["--checkpoint_dir", str(folder), "--text", "new.txt"]
-    assert told in refused("char_rnn_inside.py", flags)
-
-
-def test_a_pattern_that_is_none_gets_one_line_and_one_without_a_match_too(
-        look, refused, capsys):
-    assert "--pattern (: " in refused("char_rnn_inside.py", ["--pattern", "("])
-    names = look("gru", TEXT[:40], ["--pattern", "zz$ $"])
-    told = capsys.readouterr().out
-    assert "zz$ $ matches nothing" in told and "follows" not in told
-    assert all("remembers" in sentence for _, sentence in names.found)
+        assert told in refused("char_rnn_inside.py", flags)

@@ -78,7 +78,7 @@ learning_rate = flag("learning_rate", 0.003, "of RMSProp, in the first epoch", l
 decay = flag("decay", 0.7, "factor on the learning rate after each epoch; the article "
              "has none: 1", low=1e-9)
 data_name = flag("data", "drawn", "drawn digits, mnist, or a FILE.npz with x_train, "
-                 "x_test [many, steps, features], best from -1 to 1; y_train, y_test "
+                 "x_test [many, steps, features], best about -1 to 1; y_train, y_test "
                  "[many], classes 0, 1, 2, …; where steps differ, length_train, "
                  "length_test [many]; names of the classes, if you like")
 truncated_backprop_length = flag("truncated_backprop_length", 0,
@@ -200,7 +200,7 @@ with tf.name_scope("Simulating_Time_Steps"):
 # %% Sequence Classification
 # Only the last output is classified; the gradient goes back through all rows.
 with tf.name_scope("Sequence_Classification"):
-    target = tf.placeholder(tf.int32, [None])  # numbers, the article's are one-hot rows
+    target = tf.placeholder(tf.int32, [None])  # numbers, so sparse_; not one-hot rows
     # The article transposes and gathers one step for all, as output[:, -1] failed then.
     # Here each has its own last real step, as in the author's "other post".
     last_steps = tf.stack([tf.range(tf.shape(length)[0]), length - 1], axis=1)

@@ -83,7 +83,7 @@ learning_rate = flag("learning_rate", 0.003, "of RMSProp, in the first epoch", l
 decay = flag("decay", 0.75, "factor on the learning rate after each epoch; the article "
              "has none: 1", low=1e-9)
 data_name = flag("data", "drawn", "drawn words, ocr: the article's handwriting, or a "
-                 "FILE.npz with x_train, x_test [many, steps, features], best from -1 "
+                 "FILE.npz with x_train, x_test [many, steps, features], best about -1 "
                  "to 1; y_train, y_test [many, steps], classes 0, 1, 2, … or -1: none; "
                  "where steps differ, length_train, length_test [many]; names of the "
                  "classes, if you like")
@@ -236,7 +236,7 @@ with tf.name_scope("Simulating_Time_Steps"):
 # %% Sequence Labelling
 # One softmax layer serves all steps: to it, each step is one more example.
 with tf.name_scope("Sequence_Labelling"):
-    target = tf.placeholder(tf.int32, [None, None])  # numbers: sparse_ below; -1: none
+    target = tf.placeholder(tf.int32, [None, None])  # numbers, so sparse_; -1: no label
     logit = tf.layers.dense(output, out_size)  # [batch_size, steps, out_size]
     prediction = tf.nn.softmax(logit)  # [batch_size, steps, out_size]
 

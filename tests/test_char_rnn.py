@@ -418,6 +418,10 @@ def test_each_run_has_a_folder_and_what_is_wrong_gets_one_line(run, refused, tmp
     assert run("char_rnn.py", TINY + "--seed 2").checkpoint_dir == "char_rnn_3"
     shutil.copytree("char_rnn_1", "char_rnn_cluster")
     os.utime("char_rnn_cluster/settings.json", (2**31, 2**31))  # another script's
+    for name in "half", "lost":
+        shutil.copytree("char_rnn_1", name)
+    (tmp_path / "half" / "settings.json").write_text('{"flags": {')
+    (tmp_path / "lost" / "best-1.index").unlink()
     for flags, words in [
         ("--sample 9 --num_hidden_units 6", "char_rnn_3 has --num_hidden_units 5"),
         ("--resume --data short", "char_rnn_3 has --data text.txt"),
@@ -425,6 +429,8 @@ def test_each_run_has_a_folder_and_what_is_wrong_gets_one_line(run, refused, tmp
         ("--sample 9 --prime abZ", "the vocabulary has no 'Z'"),
         (TINY + "--checkpoint_dir char_rnn_1", "char_rnn_1 holds a run: --resume"),
         ("--sample 9 --checkpoint_dir char_rnn_2", "char_rnn_2 holds no saved run"),
+        ("--resume --checkpoint_dir half", "half holds no saved run: Expecting"),
+        ("--sample 9 --checkpoint_dir lost", "lost/best-1 cannot be loaded: "),
     ]:
         assert words in refused("char_rnn.py", flags)
     names = run("char_rnn.py", TINY + "--checkpoint_dir new --model manual")

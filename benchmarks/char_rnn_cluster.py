@@ -1,7 +1,7 @@
 """char_rnn_cluster.py on machines that are processes here: its speed and learning.
 
     python benchmarks/char_rnn_cluster.py             # speed; needs Linux's taskset
-    python benchmarks/char_rnn_cluster.py --learning
+    python benchmarks/char_rnn_cluster.py --learning # from data/shakespeare.txt
 
 Each worker has one core. Speeds are those printed for the second epoch, when all have
 joined: characters a second of all workers together.

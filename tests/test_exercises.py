@@ -18,16 +18,12 @@ def code_under(script, heading):
     return re.findall(r"```python\n(.*?)```", part, re.S)[-1]
 
 
-def solution(script):
-    return code_under(script, "Write")
-
-
 def write_with_solution(script, start, end):
     """Write the script, with the solution in place of all from start to end."""
     with open(os.path.join(ROOT, script), encoding="utf-8") as file:
         before, rest = file.read().split(start)
     with open(script, "w", encoding="utf-8") as file:
-        file.write(before + solution(script) + end + rest.split(end, 1)[1])
+        file.write(before + code_under(script, "Write") + end + rest.split(end, 1)[1])
 
 
 def test_echo_rnn_adds(run):
@@ -44,7 +40,7 @@ def test_echo_rnn_adds(run):
 def test_an_lstm_by_hand_is_tensorflows(run, capsys):
     names = vars(run("rnn_internals.py", "--num_epochs 1 --plot p.png"))
     capsys.readouterr()
-    exec(solution("rnn_internals.py"), names)
+    exec(code_under("rnn_internals.py", "Write"), names)
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 6
     for line in told:
@@ -60,7 +56,7 @@ def test_triples_are_chances_and_know_more_than_pairs(run, tmp_path):
     (tmp_path / "text.txt").write_text("".join(letters))
     names = vars(run("char_rnn.py", "--data text.txt --num_epochs 1 --plot p.png"
                      " --num_hidden_units 5"))
-    exec(solution("char_rnn.py"), names)
+    exec(code_under("char_rnn.py", "Write"), names)
     for a, b in (0, 1), (1, 1), (2, 0):
         assert sum(names["chance"](a, b, c) for c in range(3)) == pytest.approx(1)
     assert names["baselines"]["triples"] < names["baselines"]["pairs"] - 0.1
@@ -83,7 +79,7 @@ def test_every_real_step_is_asked_in_training(run):
 def test_the_mended_word_is_the_likeliest_of_all(run):
     many = " --num_batches 60 --batch_size 40"  # that each letter comes in some word
     names = vars(run("seq_label.py", SEQ + "--cell none" + many))
-    exec(solution("seq_label.py"), names)
+    exec(code_under("seq_label.py", "Write"), names)
     ties, letters = names["ties"], np.log(np.random.dirichlet(np.ones(26), 3))
     sums = (letters[0][:, None, None] + letters[1][:, None] + letters[2]
             + ties[:, :, None] + ties)
@@ -103,10 +99,8 @@ SORTED = [f"{i},{i % 7},5,{'sit' if i < 300 else 'walk'}" for i in range(600)]
 @pytest.mark.parametrize("text, said", [
     (table(SORTED), "Windows of 50 lines: 6 of sit, 6 of walk"),  # z never changes
     ("\ufeff" + table(SORTED), "6 of sit, 6 of walk"),  # from a spreadsheet
-    (table([line.replace(",", ", ") for line in SORTED]), "6 of sit, 6 of walk"),
     (table(SORTED[:80]), "It takes two classes"),
-    (table([*SORTED[:9], "1,2,,sit"]), "sensors.csv, line 11: no number or no class"),
-    (table([*SORTED[:9], "1,n/a,3,sit"]), "sensors.csv, line 11"),
+    (table([*SORTED[:9], "1,n/a,3,sit"]), "sensors.csv, line 11: no number or no cla"),
     (table([*SORTED[:9], "1,nan,3,sit"]), "sensors.csv, line 11"),
     (table([*SORTED[:9], "1,2,3, "]), "sensors.csv, line 11"),
     (table(SORTED).replace(",", ";"), "sensors.csv, line 2"),

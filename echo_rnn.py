@@ -7,8 +7,9 @@ have the article's headings; run the file as it is, or cell by cell in an editor
     python echo_rnn.py                                  # watch it learn, in a window
     python echo_rnn.py --num_epochs 3 --plot echo.png   # no window, a picture in a file
 
-Expect a loss of 0.7 to 1.1 at first and below 0.02 after 1 or 2 epochs (40 of 40 seeds,
-benchmarks/echo_rnn_seeds.py). All 100 epochs take less than a minute on 2 CPU cores.
+Expect a loss of 0.7 to 1.1 at first and below 0.02 at the end of the first or second
+epoch (40 of 40 seeds, benchmarks/echo_rnn_seeds.py). All 100 take about a minute on 2
+CPU cores.
 """
 # /// script
 # requires-python = ">=3.9,<3.14"
@@ -148,7 +149,7 @@ with tf.name_scope("Forward_pass"):
 # right echo's probability. Its gradients go back through all states of the batch, and
 # end at init_state, which is a placeholder: that is truncated backpropagation.
 with tf.name_scope("Calculating_loss"):
-    # For the article's lists, one product of all steps: the same numbers, sooner.
+    # Not lists, as in the article, but one product of all steps: the same, sooner.
     # [truncated_backprop_length, batch_size, state_size]
     states = tf.stack(states_series)
     # [truncated_backprop_length, batch_size, num_classes]

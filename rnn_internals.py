@@ -184,7 +184,8 @@ if data != "waves":
     try:
         with open(data, encoding="utf-8-sig") as f:
             table = f.read()
-        if ";" in table.split("\n")[0]:  # so it is written where 20,88 is a number
+        first_line = table.split("\n")[0]
+        if ";" in first_line or "," not in first_line:  # there 20,88 may be a number
             table = table.replace(",", ".").replace(";", ",")
         texts = [row[column] for row in csv.reader(table.splitlines()) if row]
         try:
@@ -198,7 +199,7 @@ if data != "waves":
     except (OSError, ValueError, IndexError, csv.Error) as error:
         parser.error(f"--data {data} has no column {column} of numbers: {error}")
     print(f"\nColumn {column} {heading} of {data}: {len(series)} values,",
-          *series[:5].tolist(), "…")
+          *series[:4].tolist(), "…", series[-1])
 
 # %% Time-series forecasting
 # A layer on top of the states forecasts the series' next value. Simple forecasts tell
@@ -387,7 +388,7 @@ for t, name in enumerate(["initial", *step_names]):
                       bbox=box, **center)
 
 axes["error"].set(title="Root mean square error, held out", xlabel="epoch",
-                  xlim=(0, num_epochs), ylim=(0, 1.2 * max(all_errors.values())))
+                  xlim=(0, num_epochs), ylim=(0, 2 * max(all_errors.values())))
 for (name, value), style in zip(all_errors.items(), [":", "-.", "--", "-"]):
     axes["error"].axhline(value, color="gray", ls=style, lw=1, label=name)
 (error_line,) = axes["error"].plot([], [], ".-", label="the network")
@@ -402,7 +403,7 @@ axes["forecast"].plot(around, series[known + around - 1], "lightgray", label="se
 if data == "waves":
     axes["forecast"].plot(around, waves[known + around - 1], "gray", label="its waves")
 (forecast_line,) = axes["forecast"].plot([], [], "tab:red", label="forecast")
-axes["error"].legend(fontsize=8, loc="lower right")
+axes["error"].legend(fontsize=8, loc="upper right")
 axes["lens"].legend(fontsize=8, loc="upper right")
 axes["forecast"].legend(fontsize=8, loc="lower left", ncol=3)
 

@@ -26,7 +26,7 @@ PREDICT = ["rnn_internals.py", "rnn_internals.py --rnn_size 2",
            "rnn_internals.py --number_of_features 24", "char_rnn.py",
            "char_rnn.py --model rnn", "char_rnn.py --num_steps 5",
            "seq_classify.py --truncated_backprop_length 7",
-           "seq_classify.py --cell lstm", "seq_classify.py --decay 1"]
+           "seq_classify.py --decay 1"]
 SHAKESPEARE = "char_rnn.py --data shakespeare --num_hidden_units 256"
 MNIST = ("seq_classify.py --data mnist --num_units 128 --num_layers 2 --dropout 0.25"
          " --batch_size 100 --learning_rate 0.002")

@@ -76,8 +76,8 @@ def introduction(name, docstring):
 
 This is [{name}.py](../{name}.py), cell by cell, with what it prints and draws: to be
 read as a [page]({name}.md), to be run as a [notebook]({name}.ipynb), where a constant
-is changed by its default in Setup. What is folded, or named "Skip it at first", is
-for a second reading. What to try is at the end."""
+is changed by its default in Setup. What is folded is for a second reading. What to try
+is at the end."""
 
 
 def name_of(kind, heading):

@@ -236,7 +236,7 @@ def test_no_value_of_a_file_is_lost_with_or_without_a_heading(
 @pytest.mark.parametrize("text, flags, words", [
     ("", "", "has no column 0 of numbers: list index out of range"),
     ("1\n2\nnan\n4\n" * 50, "", "nan or inf are no numbers"),
-    ('sold\n"20,88"\n' * 90, "", "could not convert string to float: '20,88'"),
+    ('a,b\n1,"20,88"\n' * 90, "--column 1", "could not convert string to float: '20,"),
     ("sold\n" + "1\n3\n" * 51, "", "102 values are too few"),
     ("1\n3\n" * 60, "--period 96", "120 values are too few"),
     ("0.1\n" * 96 + "3\n" * 24, "", "or all the same"),

@@ -20,7 +20,6 @@ ECHO_RNN = os.path.join(os.path.dirname(os.path.dirname(__file__)), "echo_rnn.py
 LIMITS = [
     "--num_epochs 10 --echo_step 4",
     "--num_epochs 10 --echo_step 5",
-    "--num_epochs 10 --state_size 3",
     "--num_epochs 3 --truncated_backprop_length 3",
     "--num_epochs 3 --truncated_backprop_length 4",
     "--num_epochs 3 --echo_step 1 --truncated_backprop_length 1",

@@ -16,9 +16,9 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHORT = [f"char_rnn.py --data shakespeare --model {m}" for m in ("rnn", "gru", "lstm")]
 SHORT.append("seq_classify.py --data mnist")
-for split in "words", "folds":
-    for cell in "--cell none", "--cell gru", "--cell gru --bidirectional 1":
-        SHORT.append(f"seq_label.py --data ocr {cell} --split {split}")
+SHORT += [f"seq_label.py --data ocr {flags}" for flags in (
+    "--cell none --split words", "--cell gru --split words", "--cell gru --split folds",
+    "--cell gru --bidirectional 1 --split folds")]
 DRAWN = ["seq_classify.py", "seq_label.py --cell none", "seq_label.py",
          "seq_label.py --bidirectional 1"]
 PREDICT = ["rnn_internals.py", "rnn_internals.py --rnn_size 2",

@@ -89,6 +89,18 @@ def test_the_mended_word_is_the_likeliest_of_all(run):
 
 
 # --- Recipes for data of one's own, on files as people have them ---
+def follow_recipe(script, said, is_good, capsys):
+    """Run a page's recipe, which prints what is said, or ends with that; is_good."""
+    recipe = code_under(script, "Your own data")
+    if is_good:
+        exec(recipe, {})
+        assert said in capsys.readouterr().out
+    else:
+        with pytest.raises(SystemExit, match=re.escape(said)):
+            exec(recipe, {})
+    return is_good
+
+
 def table(lines, names="x,y,z,activity"):
     return "\n".join([names, *lines]) + "\n"
 
@@ -108,14 +120,8 @@ SORTED = [f"{i},{i % 7},5,{'sit' if i < 300 else 'walk'}" for i in range(600)]
 def test_a_table_becomes_a_file_for_seq_classify_or_its_line_is_named(
         text, said, run, tmp_path, capsys):
     (tmp_path / "sensors.csv").write_text(text, encoding="utf-8")
-    recipe = code_under("seq_classify.py", "Your own data")
-    if "6 of sit" not in said:
-        with pytest.raises(SystemExit) as ended:
-            exec(recipe, {})
-        assert said in str(ended.value)
+    if not follow_recipe("seq_classify.py", said, "6 of sit" in said, capsys):
         return
-    exec(recipe, {})
-    assert said in capsys.readouterr().out
     made = np.load("own.npz")
     assert made["x_train"].shape == (10, 50, 3) and np.isfinite(made["x_train"]).all()
     assert sorted(made["y_test"]) == [0, 1]  # of each class, from a sorted table, too
@@ -134,14 +140,8 @@ def test_a_table_becomes_a_file_for_seq_classify_or_its_line_is_named(
 def test_tags_become_a_file_for_seq_label_or_their_line_is_named(
         text, words, said, run, tmp_path, capsys):
     (tmp_path / "tags.txt").write_text(text, encoding="utf-8")
-    recipe = code_under("seq_label.py", "Your own data")
-    if not words:
-        with pytest.raises(SystemExit) as ended:
-            exec(recipe, {})
-        assert said in str(ended.value)
+    if not follow_recipe("seq_label.py", said, words, capsys):
         return
-    exec(recipe, {})
-    assert said in capsys.readouterr().out
     made = np.load("own.npz")
     assert [*made["length_train"], *made["length_test"]] == words
     if not said:

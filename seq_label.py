@@ -484,7 +484,7 @@ axes = picture.figure.subplot_mosaic(
 axes["loss"].set(title="Loss, nats", xlabel="update", yscale="log", ylim=(1e-3, 10),
                  xlim=(0, num_epochs * num_batches))
 axes["loss"].axhline(guessing, color="gray", ls="--", lw=1, label="guessing")
-(loss_line,) = axes["loss"].plot([], [], lw=0.8, label="of an update")
+(loss_line,) = axes["loss"].plot([], [], lw=0.8, label="loss of an update")
 axes["error"].set(title="Letters wrong, %", xlabel="epoch", ylim=(0, 100),
                   xlim=(0, num_epochs))
 axes["error"].axhline(100 * blind_error, color="gray", ls="--", lw=1,
